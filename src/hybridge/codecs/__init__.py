@@ -1,0 +1,1 @@
+"""What crosses the link: images and tensors, encoded and decoded."""

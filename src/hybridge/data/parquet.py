@@ -1,0 +1,128 @@
+"""Images in Parquet files, as the Hugging Face hub stores them."""
+
+import json
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hybridge.data.cache import cache_folder, hash_content
+from hybridge.data.dataset import Dataset, ImageDataset, check_labels, default_class_names
+from hybridge.errors import DataError, MissingExtraError
+from hybridge.hashing import hash_json
+from hybridge.plan.tensors import Geometry
+
+#: Files up to this size are read into memory; larger ones are mapped from an unpacked copy.
+HELD_BYTES = 1 << 30
+
+
+def open_parquet(
+    path: Path, geometry: Geometry, *, image_column: str = "image", label_column: str = "label"
+) -> Dataset:
+    """Open a Parquet file of images, or a folder of such files taken in the order of their names.
+
+    Args:
+        path: The file or folder.
+        geometry: What the images are made to fit.
+        image_column: Column of encoded images: binary, or a struct with a field ``bytes``.
+        label_column: Column of integer labels.
+
+    Raises:
+        DataError: A file or column is missing or not what it should be.
+        MissingExtraError: pyarrow is not installed.
+    """
+    files = _files(path)
+    content = hash_json([hash_content(file) for file in files])
+    table = _table(files, content, (image_column, label_column))
+    stored = table.column(label_column).to_numpy()
+    names = _class_names(table.schema, label_column) or default_class_names(stored)
+    images = _encoded(table.column(image_column), f"{path}, column {image_column!r}")
+    return ImageDataset(
+        lambda row: _image_bytes(images[row].as_py()),
+        lambda row: f"{path}, row {row}",
+        labels=check_labels(stored, names, str(path)),
+        class_names=names,
+        geometry=geometry,
+        content=content,
+    )
+
+
+def _files(path: Path) -> list[Path]:
+    files = sorted(path.glob("*.parquet")) if path.is_dir() else [path]
+    if not files or not files[0].is_file():
+        raise DataError(f"expected a Parquet file, or a folder with some, at {path}")
+    return files
+
+
+def _table(files: Sequence[Path], content: str, columns: tuple[str, str]) -> Any:
+    """Return the two columns: in memory where they are small, else mapped from the cache."""
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("pyarrow", "data") from error
+    for file in files:
+        try:
+            known = pq.read_schema(file).names
+        except pa.ArrowInvalid as error:
+            raise DataError(f"expected a Parquet file at {file}: {error}") from error
+        if missing := [column for column in columns if column not in known]:
+            raise DataError(f"{file}: expected a column {missing[0]!r}, got {', '.join(known)}")
+    if sum(file.stat().st_size for file in files) <= HELD_BYTES:
+        return pa.concat_tables([pq.read_table(file, columns=list(columns)) for file in files])
+    unpacked = cache_folder() / "arrow" / f"{hash_json([content, columns])}.arrow"
+    if not unpacked.exists():
+        _unpack(files, columns, unpacked)
+    return pa.ipc.open_file(pa.memory_map(str(unpacked))).read_all()
+
+
+def _unpack(files: Sequence[Path], columns: tuple[str, str], target: Path) -> None:
+    """Write the columns once in a form that can be mapped, one batch of rows at a time."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    target.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=target.parent)
+    os.close(handle)
+    # Reading one column of `columns` at a time would lose their order within the schema.
+    schema = pq.ParquetFile(files[0]).schema_arrow
+    schema = pa.schema([schema.field(column) for column in columns], metadata=schema.metadata)
+    try:
+        with pa.ipc.new_file(name, schema) as writer:
+            for file in files:
+                for batch in pq.ParquetFile(file).iter_batches(1024, columns=list(columns)):
+                    writer.write_batch(batch.select(list(columns)))
+        Path(name).replace(target)
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+def _encoded(column: Any, where: str) -> Any:
+    """Return the column of image bytes within ``column``."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    kind = column.type
+    if pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0:
+        column = pc.struct_field(column, "bytes")
+        kind = column.type
+    if not (pa.types.is_binary(kind) or pa.types.is_large_binary(kind)):
+        raise DataError(f"{where}: expected encoded images (bytes), got {kind}")
+    return column
+
+
+def _image_bytes(data: bytes | None) -> bytes:
+    if data is None:
+        raise DataError("expected an encoded image, got nothing")
+    return data
+
+
+def _class_names(schema: Any, label_column: str) -> list[str] | None:
+    """Return the class names that the hub writes into a file's schema, if it has any."""
+    stored = (schema.metadata or {}).get(b"huggingface")
+    if stored is None:
+        return None
+    features = json.loads(stored).get("info", {}).get("features", {})
+    names = features.get(label_column, {}).get("names")
+    return list(names) if names else None

@@ -1,0 +1,1 @@
+"""The wing that makes plans: networks, training, search, export. Needs torch."""

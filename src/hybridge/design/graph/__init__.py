@@ -1,0 +1,1 @@
+"""Networks as graphs: what they cost, and where they can be cut."""

@@ -1,0 +1,1 @@
+"""Networks by name, and the weights they start from."""

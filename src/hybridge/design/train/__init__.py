@@ -1,0 +1,1 @@
+"""Training: batches, epochs, checkpoints, and outputs that are kept."""

@@ -1,0 +1,1 @@
+"""What is written down: programs, plans, choosers, bundles, decisions."""

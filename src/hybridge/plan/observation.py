@@ -1,0 +1,24 @@
+"""What a chooser may look at."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What is known at a fork.
+
+    Attributes:
+        score: Newest router score (paper: ``r1 - r0``, here the logit difference), or None.
+        left_ms: Time left until the deadline, or None where there is no deadline.
+    """
+
+    score: float | None = None
+    left_ms: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A child of a fork, and why it was chosen."""
+
+    child: int
+    reason: str

@@ -1,0 +1,72 @@
+"""What crosses a program's border: typed tensors, and the geometry of images.
+
+Letters: ``B`` batch, ``H`` height, ``W`` width, ``C`` channels.
+"""
+
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from hybridge.errors import SignatureError
+
+DType = Literal["uint8", "int8", "int32", "int64", "float16", "float32", "bool"]
+
+
+class Frozen(BaseModel):
+    """A value that is written down: immutable, and strict about its keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class TensorSpec(Frozen):
+    """One tensor of a program's signature.
+
+    Attributes:
+        name: Name of the tensor in the program.
+        dtype: Element type, in NumPy's words.
+        shape: Extent of each axis *after* the batch axis, which is always first and free.
+    """
+
+    name: str
+    dtype: DType
+    shape: tuple[int, ...]
+
+    def check(self, array: np.ndarray[Any, Any]) -> None:
+        """Raise `SignatureError` unless ``array`` is a ``(B, *shape)`` tensor of this dtype."""
+        expected = f"{self.dtype} (B, {', '.join(map(str, self.shape))})"
+        if array.dtype != np.dtype(self.dtype) or array.shape[1:] != self.shape or array.ndim == 0:
+            raise SignatureError(
+                f"input {self.name!r}: expected {expected}, got {array.dtype} {array.shape}"
+            )
+
+    @property
+    def bytes_per_item(self) -> int:
+        """Size of one item of a batch, in bytes."""
+        return int(np.prod(self.shape, dtype=np.int64)) * np.dtype(self.dtype).itemsize
+
+
+class Geometry(Frozen):
+    """How an image becomes the ``(H, W, C)`` uint8 pixels that a program reads.
+
+    `hybridge.codecs.pixels` alone applies it, in design, on the edge and in the cloud.
+
+    Attributes:
+        height: Rows, in pixels.
+        width: Columns, in pixels.
+        channels: 3 for RGB, 1 for grey.
+        fit: ``stretch`` resizes both axes; ``crop`` resizes the shorter side to
+            ``1 / crop_share`` of its target and cuts out the centre.
+        crop_share: Share of the resized shorter side that is kept by ``crop``.
+    """
+
+    height: int = Field(gt=0)
+    width: int = Field(gt=0)
+    channels: Literal[1, 3] = 3
+    fit: Literal["stretch", "crop"] = "stretch"
+    crop_share: float = Field(default=1.0, gt=0, le=1)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Shape ``(H, W, C)`` of the pixels."""
+        return self.height, self.width, self.channels

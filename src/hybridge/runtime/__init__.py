@@ -1,0 +1,1 @@
+"""The runtime wing: edge, cloud and what lies between, without torch."""

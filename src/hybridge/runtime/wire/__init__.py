@@ -1,0 +1,1 @@
+"""What edge and cloud say to one another."""

@@ -1,0 +1,78 @@
+"""One message to the cloud, its reply, and what carries them."""
+
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+import numpy as np
+
+from hybridge.codecs.codec import Encoded
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A request for one program in the cloud.
+
+    Attributes:
+        program: Name of the program.
+        sha256: Hash of the program's ONNX file, so that both ends mean the same one.
+        tensors: Encoded inputs, by the program's names for them.
+        left_ms: Time left until the answer is of no use, or None. Never a timestamp.
+    """
+
+    program: str
+    sha256: str
+    tensors: dict[str, Encoded]
+    left_ms: float | None = None
+
+    @property
+    def payload_bytes(self) -> int:
+        """Encoded bytes of all inputs."""
+        return sum(encoded.payload_bytes for encoded in self.tensors.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What came back.
+
+    Attributes:
+        tensors: The program's outputs, by its names for them.
+        cloud_ms: Time the server spent on the request, by its own clock, queueing included.
+        sent_bytes: Bytes of the request as sent, framing included as far as it is known.
+        received_bytes: Bytes of the reply.
+    """
+
+    tensors: dict[str, Array] = field(default_factory=dict)
+    cloud_ms: float = 0.0
+    sent_bytes: int = 0
+    received_bytes: int = 0
+
+
+class Transport(Protocol):
+    """Moves one message, and cancels its own call when time is up.
+
+    Policy (whether to ask, what to do on failure) belongs to the walk, not here.
+    """
+
+    def send(self, message: Message, timeout_ms: float | None = None) -> Reply:
+        """Send ``message`` and wait for its reply.
+
+        Raises `TransportError` where the cloud does not answer within ``timeout_ms`` (the
+        transport's own default where None), `RefusedError` where it refuses.
+        """
+        ...
+
+    def close(self) -> None:
+        """Release sockets and threads; sending afterwards raises `TransportError`."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None: ...

@@ -1,0 +1,1 @@
+"""What is decided at run time; no I/O, clock or thread."""
