@@ -1,0 +1,1 @@
+"""Selective query: base, router and global, fitted together."""
