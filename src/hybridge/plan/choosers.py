@@ -3,13 +3,20 @@
 A chooser keeps no memory and reads no clock, so the runtime and the emulator share it.
 """
 
-from typing import Literal
+import math
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator
 
 from hybridge.errors import PlanError
 from hybridge.plan.observation import Choice, Observation
 from hybridge.plan.tensors import Frozen
+
+
+def _not_nan(threshold: float) -> float:
+    if math.isnan(threshold):
+        raise ValueError("a threshold must be a number or an infinity, got nan")
+    return threshold
 
 
 class ScoreThreshold(Frozen):
@@ -19,7 +26,7 @@ class ScoreThreshold(Frozen):
     """
 
     kind: Literal["score_threshold"] = "score_threshold"
-    threshold: float = Field(default=0.0, allow_inf_nan=True)
+    threshold: Annotated[float, AfterValidator(_not_nan)] = 0.0
 
     def choose(self, seen: Observation) -> Choice:
         """Choose a child; raises `PlanError` where no program above the fork gave a score."""

@@ -6,15 +6,16 @@ output ``y`` of program ``p`` is the value ``p.y``. All wiring is checked at con
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from hybridge.errors import PlanError, did_you_mean
 from hybridge.plan.answers import Abstain, Combine
-from hybridge.plan.choosers import Chooser
+from hybridge.plan.choosers import Chooser, ScoreThreshold
 from hybridge.plan.program import Program
-from hybridge.plan.tensors import Frozen, TensorSpec
+from hybridge.plan.tensors import Frozen, Geometry, TensorSpec
 
 Place = Literal["edge", "cloud"]
 Path = tuple[int, ...]
@@ -84,8 +85,10 @@ class Plan(Frozen):
     """A tree of programs and forks over one input.
 
     Raises `PlanError` at construction where a program or value is unknown, a value is used before
-    it is computed, shapes do not fit, ``home`` does not lead to an edge answer, or a cloud step
-    has no fork with a home above it (unless ``may_not_answer``).
+    it is computed or computed twice on a branch, shapes do not fit, ``home`` does not lead to an
+    edge answer, or a cloud step has no fork with a home above it (unless ``may_not_answer``).
+
+    A program's output called ``score`` is its router's score, a float32 scalar for each input.
 
     Attributes:
         input: Signature of the plan's input; its name is the name of the value.
@@ -107,13 +110,17 @@ class Plan(Frozen):
             if program.name != name:
                 raise PlanError(f"program {program.name!r} stands in the plan as {name!r}")
         self._check_node(self.root, {self.input.name: self.input}, sheltered=self.may_not_answer)
+        if self.geometry is not None and self.geometry.shape != self.input.shape:
+            raise PlanError(
+                f"input {self.input.name!r} is {self.input.shape}, but the programs that read it "
+                f"take images of {self.geometry.shape}"
+            )
         return self
 
     def _check_node(self, node: Node, values: dict[str, TensorSpec], sheltered: bool) -> None:
         match node:
             case Leaf():
-                for name in node.combine.needs:
-                    _known(name, values, "leaf")
+                self._check_leaf(node, values)
             case Step():
                 if node.place == "cloud" and not sheltered:
                     raise PlanError(
@@ -125,6 +132,11 @@ class Plan(Frozen):
             case Fork():
                 if node.home is not None:
                     _check_home(node)
+                if isinstance(node.chooser, ScoreThreshold) and not any(map(_is_score, values)):
+                    raise PlanError(
+                        "a score_threshold fork needs a program with a 'score' output above it, "
+                        f"but there are only {sorted(values)}"
+                    )
                 for child in node.children:
                     self._check_node(child, values, sheltered or node.home is not None)
 
@@ -145,18 +157,52 @@ class Plan(Frozen):
                     f"program {program.name!r} takes {spec.name!r} as {spec.dtype} {spec.shape}, "
                     f"but {step.feeds[spec.name]!r} is {value.dtype} {value.shape}"
                 )
-        return {f"{program.name}.{spec.name}": spec for spec in program.outputs}
+        computed = {f"{program.name}.{spec.name}": spec for spec in program.outputs}
+        if computed.keys() & values.keys():
+            raise PlanError(f"program {program.name!r} runs twice on one branch; run it once")
+        for name, spec in computed.items():
+            if _is_score(name) and (spec.dtype, spec.shape) != ("float32", ()):
+                raise PlanError(f"{name!r} must be float32 (), but is {spec.dtype} {spec.shape}")
+        return computed
+
+    def _check_leaf(self, leaf: Leaf, values: dict[str, TensorSpec]) -> None:
+        classes = len(self.class_names) or None
+        for name in leaf.combine.needs:
+            shape = _known(name, values, "leaf").shape
+            if len(shape) != 1 or shape[0] != (classes or shape[0]):
+                raise PlanError(
+                    f"a leaf answers with one logit for each of {classes or 'C'} classes, "
+                    f"but {name!r} has shape {shape}"
+                )
+            classes = shape[0]
+
+    @cached_property
+    def geometry(self) -> Geometry | None:
+        """How an image becomes the plan's input; None where the input is not an image."""
+        found = {
+            self.programs[step.program].geometry
+            for _, step in self.steps()
+            if self.input.name in step.feeds.values()
+        } - {None}
+        if len(found) > 1:
+            raise PlanError(f"programs read {self.input.name!r} with different geometries: {found}")
+        return next(iter(found), None)
 
     def nodes(self) -> Iterator[Placed]:
         """Yield every node from the root down, depth first."""
         yield from _nodes((), self.root)
 
+    def steps(self, place: Place | None = None) -> Iterator[tuple[Path, Step]]:
+        """Yield every step with its path, depth first; only those at ``place`` where given."""
+        for placed in self.nodes():
+            if isinstance(placed.node, Step) and place in (None, placed.node.place):
+                yield placed.path, placed.node
+
     def programs_at(self, place: Place) -> list[Program]:
         """Return the distinct programs that run at ``place``, in the order they are met."""
         met: dict[str, Program] = {}
-        for placed in self.nodes():
-            if isinstance(placed.node, Step) and placed.node.place == place:
-                met.setdefault(placed.node.program, self.programs[placed.node.program])
+        for _, step in self.steps(place):
+            met.setdefault(step.program, self.programs[step.program])
         return list(met.values())
 
 
@@ -168,6 +214,10 @@ def _nodes(path: Path, node: Node) -> Iterator[Placed]:
         case Fork():
             for index, child in enumerate(node.children):
                 yield from _nodes((*path, index), child)
+
+
+def _is_score(name: str) -> bool:
+    return name.endswith(".score")
 
 
 def _known(name: str, values: dict[str, TensorSpec], reader: str) -> TensorSpec:

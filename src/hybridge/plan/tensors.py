@@ -16,7 +16,8 @@ DType = Literal["uint8", "int8", "int32", "int64", "float16", "float32", "bool"]
 class Frozen(BaseModel):
     """A value that is written down: immutable, and strict about its keys."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # Infinity as a string: JSON has no number for it.
+    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="strings")
 
 
 class TensorSpec(Frozen):

@@ -1,0 +1,171 @@
+"""A rehearsal: what every branch of a plan would do on calibration data.
+
+It is played once, with the exported programs, and travels in the bundle. Tuning, estimates,
+emulation and codec choice read it instead of running anything.
+
+Letters: ``N`` inputs, ``C`` classes.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from hybridge.errors import DataError, PlanError
+from hybridge.plan.observation import Observation
+from hybridge.plan.plan import Fork, Leaf, Node, Path, Plan, Step
+
+Array = np.ndarray[Any, Any]
+Branch = tuple[Path, str | None]
+"""A path, and the codec its inputs crossed the link with; None where nothing crosses."""
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Rehearsal:
+    """What every branch would do, for each of ``N`` inputs.
+
+    Attributes:
+        fingerprint: Fingerprint of the data it was played on.
+        programs: Hash of every program that was played, by name.
+        truth: Right classes: ``(N,)`` int64.
+        score: Router score seen at each fork: ``(N,)`` float64, so that comparing one with a
+            threshold is what the device does.
+        probabilities: What each leaf would say: ``(N, C)`` float32.
+        payload_bytes: What the cloud step at a path would send: ``(N,)`` int64.
+    """
+
+    fingerprint: str
+    programs: dict[str, str]
+    truth: Array
+    score: dict[Path, Array]
+    probabilities: dict[Branch, Array]
+    payload_bytes: dict[Branch, Array]
+
+    def __len__(self) -> int:
+        return len(self.truth)
+
+    def answers(self, leaf: Path, codec: str | None = None) -> Array:
+        """Return the class ``(N,)`` that the leaf at ``leaf`` would answer.
+
+        Args:
+            leaf: Where the leaf stands.
+            codec: Codec of the cloud step above it; None for an edge leaf.
+
+        Raises:
+            PlanError: That leaf was not rehearsed with that codec.
+        """
+        found = self.probabilities.get((leaf, codec))
+        if found is None:
+            known = sorted(map(str, self.probabilities))
+            raise PlanError(f"leaf {leaf} with codec {codec!r} was not rehearsed; known: {known}")
+        answers: Array = found.argmax(axis=1)
+        return answers
+
+    def check_fits(self, plan: Plan) -> None:
+        """Raise `PlanError` unless this rehearsal was played with ``plan``'s programs and tree.
+
+        Thresholds may differ: that is what a rehearsal is for.
+        """
+        used = {step.program for _, step in plan.steps()}
+        for name in sorted(used):
+            if self.programs.get(name) != plan.programs[name].sha256:
+                raise PlanError(f"the rehearsal was not played with this program {name!r}")
+        rehearsed = {leaf for leaf, _ in self.probabilities}
+        leaves = {placed.path for placed in plan.nodes() if isinstance(placed.node, Leaf)}
+        if leaves != rehearsed:
+            raise PlanError(
+                f"the plan has leaves at {sorted(leaves)}, the rehearsal at {sorted(rehearsed)}"
+            )
+        for path, step in plan.steps("cloud"):
+            if (path, step.codec) not in self.payload_bytes:
+                raise PlanError(
+                    f"cloud step {step.program!r} was not rehearsed with {step.codec!r}"
+                )
+
+
+def leaf_of_each(plan: Plan, rehearsal: Rehearsal) -> list[Path]:
+    """Return the path of the leaf that each of the ``N`` inputs would reach with no deadline."""
+    return [_descend(plan.root, (), rehearsal.score, index) for index in range(len(rehearsal))]
+
+
+def query_rate(plan: Plan, rehearsal: Rehearsal) -> float:
+    """Return the share of inputs whose walk would ask the cloud."""
+    asking = set(_paths_below_cloud(plan.root, (), asked=False))
+    return sum(path in asking for path in leaf_of_each(plan, rehearsal)) / len(rehearsal)
+
+
+def _descend(node: Node, path: Path, score: Mapping[Path, Array], index: int) -> Path:
+    match node:
+        case Leaf():
+            return path
+        case Step():
+            return _descend(node.then, path, score, index)
+        case Fork():
+            seen = Observation(score=float(score[path][index]) if path in score else None)
+            child = node.chooser.choose(seen).child
+            return _descend(node.children[child], (*path, child), score, index)
+
+
+def _paths_below_cloud(node: Node, path: Path, asked: bool) -> Iterator[Path]:
+    match node:
+        case Leaf():
+            if asked:
+                yield path
+        case Step():
+            yield from _paths_below_cloud(node.then, path, asked or node.place == "cloud")
+        case Fork():
+            for index, child in enumerate(node.children):
+                yield from _paths_below_cloud(child, (*path, index), asked)
+
+
+def dump_rehearsal(rehearsal: Rehearsal) -> bytes:
+    """Return ``rehearsal`` as a safetensors file, with JSON in its header."""
+    tensors = {"truth": rehearsal.truth}
+    tensors |= {_key("score", path): array for path, array in rehearsal.score.items()}
+    for what in ("probabilities", "payload_bytes"):
+        table: dict[Branch, Array] = getattr(rehearsal, what)
+        tensors |= {_key(what, path, codec): array for (path, codec), array in table.items()}
+    header = {
+        "format": FORMAT,
+        "fingerprint": rehearsal.fingerprint,
+        "programs": rehearsal.programs,
+    }
+    contiguous = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
+    data: bytes = save(contiguous, metadata={"rehearsal": json.dumps(header, sort_keys=True)})
+    return data
+
+
+def parse_rehearsal(data: bytes) -> Rehearsal:
+    """Return the rehearsal in a safetensors file; raises `DataError` where it holds none."""
+    try:
+        tensors = load(data)
+        header = json.loads(_metadata(data)["rehearsal"])
+        if header["format"] != FORMAT:
+            raise DataError(f"expected rehearsal format {FORMAT}, got {header['format']!r}")
+        tables: dict[str, dict[Any, Array]]
+        tables = {what: {} for what in ("score", "probabilities", "payload_bytes")}
+        truth = tensors.pop("truth")
+        for name, array in tensors.items():
+            what, path, *codec = json.loads(name)
+            key = (tuple(path), codec[0]) if codec else tuple(path)
+            tables[what][key] = array
+        return Rehearsal(header["fingerprint"], header["programs"], truth, **tables)
+    except (SafetensorError, KeyError, ValueError, TypeError) as error:
+        raise DataError(f"expected a rehearsal as safetensors, got {error}") from error
+
+
+def _key(*parts: Any) -> str:
+    return json.dumps(parts)
+
+
+def _metadata(data: bytes) -> dict[str, str]:
+    # safetensors.numpy.load drops the header's metadata: 8 bytes of length, then JSON.
+    length = int.from_bytes(data[:8], "little")
+    metadata: dict[str, str] = json.loads(data[8 : 8 + length])["__metadata__"]
+    return metadata
