@@ -1,0 +1,1 @@
+"""What it costs: devices, prices, operating points, estimates."""

@@ -1,0 +1,47 @@
+"""Layers priced by a device: milliseconds and millijoules."""
+
+from collections.abc import Iterable
+from typing import Any, TypeVar
+
+import numpy as np
+
+from hybridge.cost.device import Device
+from hybridge.errors import ConfigError
+from hybridge.plan.layers import Layer
+
+Amount = TypeVar("Amount", float, np.ndarray[Any, np.dtype[np.float64]])
+
+
+def layer_ms(layer: Layer, device: Device) -> float:
+    """Return the time of one layer for one input, without the program's overhead."""
+    return layer.macs * device.ns_per_mac_of(layer.kind) * 1e-6
+
+
+def compute_ms(layers: Iterable[Layer], device: Device) -> float:
+    """Return the time of one program, made of these layers, for one input."""
+    return device.overhead_ms.value + sum(layer_ms(layer, device) for layer in layers)
+
+
+def energy_mj(device: Device, edge_ms: Amount, sending_ms: Amount, waiting_ms: Amount) -> Amount:
+    """Return what the device spends: each power times the time it is drawn.
+
+    Args:
+        device: Whose power is counted; the cloud's is not.
+        edge_ms: Time in which it computes.
+        sending_ms: Time in which it sends.
+        waiting_ms: Time in which it waits for the link's round trip and for the cloud.
+
+    Raises:
+        ConfigError: The device's power is not known.
+    """
+    power = device.power
+    if power is None:
+        raise ConfigError(
+            f"expected a device whose power is known, got {device.name!r}; give its profile a power"
+        )
+    microjoules = (
+        power.active_mw.value * edge_ms
+        + power.transmit_mw.value * sending_ms
+        + power.idle_mw.value * waiting_ms
+    )
+    return microjoules / 1000
