@@ -3,11 +3,13 @@
 A codec's sizes are the sizes that cross: everything that prices a link uses them.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
+from hybridge.errors import DataError
 from hybridge.registry import Registry
 
 Array = np.ndarray[Any, Any]
@@ -34,6 +36,20 @@ class Encoded:
         """Bytes of the whole batch."""
         return sum(map(len, self.payload))
 
+    @property
+    def item_bytes(self) -> int:
+        """Bytes of one decoded item."""
+        return math.prod(self.shape) * np.dtype(self.dtype).itemsize
+
+    def check_decoded_size(self, max_bytes: int) -> None:
+        """Raise `DataError` where the batch would decode to more than ``max_bytes``."""
+        decoded_bytes = len(self.payload) * self.item_bytes
+        if decoded_bytes > max_bytes:
+            raise DataError(
+                f"expected at most {max_bytes} bytes once decoded, got {len(self.payload)} items "
+                f"of {self.item_bytes} bytes; send smaller batches"
+            )
+
 
 class Codec(Protocol):
     """Turns a batch ``(B, ...)`` into bytes and back.
@@ -43,8 +59,15 @@ class Codec(Protocol):
         lossless: Whether decoding gives back exactly what was encoded.
     """
 
-    name: str
-    lossless: bool
+    @property
+    def name(self) -> str:
+        """Name in the registry."""
+        ...
+
+    @property
+    def lossless(self) -> bool:
+        """Whether decoding gives back exactly what was encoded."""
+        ...
 
     def encode(self, array: Array) -> Encoded:
         """Encode a batch; raises `SignatureError` where the codec does not fit it."""
@@ -61,3 +84,16 @@ class Codec(Protocol):
 
 codecs: Registry[Codec] = Registry("codec")
 """Every codec, by name."""
+
+
+def codec_named(name: str) -> Codec:
+    """Return the codec called ``name``, such as ``jpeg-90``.
+
+    Raises `UnknownNameError` with the nearest name where there is none.
+    """
+    return codecs.get(name)
+
+
+def decode(encoded: Encoded, max_bytes: int) -> Array:
+    """Decode a batch by the codec it names; raises as `Codec.decode` and `codec_named` do."""
+    return codec_named(encoded.codec).decode(encoded, max_bytes)
