@@ -1,0 +1,146 @@
+"""The walk: from the root of a plan to an answer, with no I/O, clock or thread of its own.
+
+It says what to do (`Run`, `Ask`), and is told what came of it (`Ran`, `Told`, `Failed`). The
+runtime drives it with sessions and a transport, the emulator with prices and a channel; so what
+was emulated is what runs.
+"""
+
+from collections.abc import Generator
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from hybridge.errors import TransportError
+from hybridge.plan.decision import Decision
+from hybridge.plan.observation import Observation
+from hybridge.plan.plan import Fork, Leaf, Node, Path, Plan, Step
+from hybridge.walk.events import Ask, Event, Failed, Ran, Request, Run
+
+Walk: TypeAlias = Generator[Request, Event, Decision]
+Home: TypeAlias = tuple[Node, Path]
+
+NO_TIME_LEFT = "no time left"
+
+
+def walk(plan: Plan, now_ms: float, deadline_ms: float | None = None) -> Walk:
+    """Walk ``plan`` once.
+
+    Where the cloud does not answer, or there is no time left to ask it, the walk goes on at the
+    home child of the nearest fork above, and the decision says why.
+
+    Args:
+        plan: The plan.
+        now_ms: When the request came, by any clock that the events go by as well.
+        deadline_ms: Time from ``now_ms`` within which to answer, or None.
+
+    Yields:
+        What to do next. An `Ask` never has ``left_ms`` of zero or less.
+
+    Returns:
+        The decision.
+
+    Raises:
+        TransportError: The cloud did not answer, and the plan has no home to go to.
+    """
+    course = _Course(began_ms=now_ms, now_ms=now_ms, deadline_ms=deadline_ms)
+    node: Node = plan.root
+    path: Path = ()
+    home: Home | None = None
+    reason = "only branch"
+    while not isinstance(node, Leaf):
+        if isinstance(node, Fork):
+            choice = node.chooser.choose(Observation(score=course.score, left_ms=course.left_ms))
+            if node.home is not None:
+                home = node.children[node.home], (*path, node.home)
+            node, path, reason = node.children[choice.child], (*path, choice.child), choice.reason
+        elif node.place == "edge":
+            course.ran((yield Run(node, path)))
+            node = node.then
+        elif (failure := (yield from _ask(node, path, course))) is None:
+            node = node.then
+        elif home is None:
+            raise TransportError(f"{failure}; the plan has no answer without the cloud")
+        else:
+            node, path = home
+            reason = f"fell back: {failure}"
+    return course.decide(path, node, reason)
+
+
+def _ask(step: Step, path: Path, course: "_Course") -> Generator[Request, Event, str | None]:
+    """Ask the cloud; return why it did not answer, or None where it did."""
+    left_ms = course.left_ms
+    if left_ms is not None and left_ms <= 0:
+        course.failure = NO_TIME_LEFT
+    else:
+        course.heard((yield Ask(step, path, left_ms)), path)
+    return course.failure
+
+
+@dataclass(slots=True)
+class _Course:
+    """What has happened so far on one walk."""
+
+    began_ms: float
+    now_ms: float
+    deadline_ms: float | None
+    score: float | None = None
+    edge_ms: float = 0.0
+    link_ms: float = 0.0
+    cloud_ms: float = 0.0
+    payload_bytes: int = 0
+    asked: bool = False
+    failure: str | None = None
+    told_at: list[Path] = field(default_factory=list)
+
+    @property
+    def left_ms(self) -> float | None:
+        if self.deadline_ms is None:
+            return None
+        return self.began_ms + self.deadline_ms - self.now_ms
+
+    def ran(self, event: Event) -> None:
+        if not isinstance(event, Ran):
+            raise TypeError(f"expected Ran after Run, got {event}")
+        self.edge_ms += self._advance(event.now_ms)
+        self._see(event.score)
+
+    def heard(self, event: Event, path: Path) -> None:
+        if isinstance(event, Ran):
+            raise TypeError(f"expected Told or Failed after Ask, got {event}")
+        self.asked = True
+        elapsed_ms = self._advance(event.now_ms)
+        self.payload_bytes += event.payload_bytes
+        if isinstance(event, Failed):
+            self.link_ms += elapsed_ms
+            self.failure = event.why
+            return
+        # The cloud's clock is not ours: its share cannot be more than what went by.
+        cloud_ms = min(event.cloud_ms, elapsed_ms)
+        self.cloud_ms += cloud_ms
+        self.link_ms += elapsed_ms - cloud_ms
+        self.told_at.append(path)
+        self._see(event.score)
+
+    def decide(self, path: Path, leaf: Leaf, reason: str) -> Decision:
+        helped = any(path[: len(told)] == told for told in self.told_at)
+        return Decision(
+            path=path,
+            leaf=leaf,
+            source="cloud" if helped else "edge",
+            reason=reason,
+            score=self.score,
+            latency_ms=self.now_ms - self.began_ms,
+            edge_ms=self.edge_ms,
+            link_ms=self.link_ms,
+            cloud_ms=self.cloud_ms,
+            payload_bytes=self.payload_bytes,
+            asked=self.asked,
+            failure=self.failure,
+        )
+
+    def _advance(self, now_ms: float) -> float:
+        elapsed_ms, self.now_ms = now_ms - self.now_ms, now_ms
+        return elapsed_ms
+
+    def _see(self, score: float | None) -> None:
+        if score is not None:
+            self.score = score
