@@ -29,6 +29,10 @@ class UnitCost:
     edge: float
     cloud: float | Floats
 
+    def at(self, coverage: float) -> float:
+        """Return the mean cost at a ``coverage``, any input being as likely sent as another."""
+        return self.edge + (1 - coverage) * float(np.mean(self.cloud))
+
 
 @dataclass(frozen=True, slots=True)
 class Costs:
