@@ -1,0 +1,1 @@
+"""What lies between edge and cloud: links, traces, queues, faults. No I/O, no clock."""
