@@ -1,0 +1,1 @@
+"""The cloud's side: models, batches, and the service that is asked for them."""

@@ -1,0 +1,1 @@
+"""The device's side: the runtime and its ways to reach the cloud."""

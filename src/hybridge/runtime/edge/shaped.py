@@ -1,0 +1,102 @@
+"""Any transport, made as slow and as faulty as a link, without root."""
+
+import threading
+from types import TracebackType
+from typing import Self
+
+from hybridge.errors import TransportError
+from hybridge.links.channel import Channel
+from hybridge.links.faults import Fault, FaultSchedule
+from hybridge.links.trace import Trace
+from hybridge.runtime.clock import Clock, SystemClock
+from hybridge.runtime.wire.message import Message, Reply, Transport
+
+
+class Shaped:
+    """Delays what crosses another transport by a link's queue and round trip, and breaks it.
+
+    A message waits for its turn on the uplink, drains at the trace's bandwidth, and pays the
+    round trip; then it is sent on, in what is left of its time. The trace, and the schedule of
+    faults, begin when this is made. Same trace, seed and times: same delays and faults.
+
+    Args:
+        transport: What moves the messages; closed with this.
+        trace: Bandwidth of the uplink over time.
+        rtt_ms: Round-trip time, added to every message.
+        faults: What goes wrong, or None for nothing.
+        clock: The time it goes by.
+        timeout_ms: Time limit of a message that is sent without one.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        trace: Trace,
+        rtt_ms: float = 0.0,
+        faults: FaultSchedule | None = None,
+        clock: Clock | None = None,
+        timeout_ms: float = 1000.0,
+    ) -> None:
+        self.timeout_ms = timeout_ms
+        self._transport = transport
+        self._rtt_ms = rtt_ms
+        self._faults = faults
+        self._clock = clock or SystemClock()
+        self._began_ms = self._clock.now_ms()
+        self._lock = threading.Lock()
+        self._channel = Channel(trace)
+
+    def send(self, message: Message, timeout_ms: float | None = None) -> Reply:
+        """Send ``message`` over the link; raises as the transport beneath does.
+
+        Raises `TransportError` at the limit where the link takes too long, and for faults.
+        """
+        limit_ms = self.timeout_ms if timeout_ms is None else timeout_ms
+        # Under the lock, messages enter queue and schedule in the order of time.
+        with self._lock:
+            now_ms = self._clock.now_ms() - self._began_ms
+            fault = self._faults.draw(now_ms / 1e3) if self._faults else None
+            link_ms = self._link_ms(message, now_ms, limit_ms, fault)
+        if link_ms is None or link_ms > limit_ms:
+            self._clock.sleep_ms(limit_ms)
+            raise TransportError(f"the shaped link did not deliver within {limit_ms:.0f} ms")
+        self._clock.sleep_ms(link_ms)
+        if fault is not None and fault.kind in ("refuse", "reset"):
+            raise TransportError(_FAILURES[fault.kind])
+        passed_ms = self._clock.now_ms() - self._began_ms - now_ms
+        return self._transport.send(message, max(limit_ms - passed_ms, 0.0))
+
+    def _link_ms(
+        self, message: Message, now_ms: float, limit_ms: float, fault: Fault | None
+    ) -> float | None:
+        """Return how long the link takes to deliver or to fail, or None where it never does."""
+        if fault is not None and fault.kind == "refuse":
+            return self._rtt_ms  # no connection, so that nothing is sent
+        arrives_s = self._channel.send(
+            now_ms / 1e3, message.payload_bytes, (now_ms + limit_ms) / 1e3
+        )
+        if arrives_s is None or (fault is not None and fault.kind == "drop"):
+            return None
+        late_ms = fault.delay_ms if fault is not None else 0.0
+        return arrives_s * 1e3 - now_ms + self._rtt_ms + late_ms
+
+    def close(self) -> None:
+        """Close the transport beneath."""
+        self._transport.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+_FAILURES = {
+    "refuse": "the shaped link refused the connection",
+    "reset": "the shaped link reset the connection",
+}
