@@ -1,6 +1,7 @@
 """Fit a router on kept outputs, and choose by cross-fitting how far to trust it."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -104,7 +105,7 @@ def fit_router(
         seed: Of the initial weights and of the order of the data.
         start: Router to go on from (it is changed in place), or None for a new one.
     """
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), _one_thread():
         torch.manual_seed(seed)
         router = start or _new_router(data, settings)
         _descend(router, data, settings)
@@ -199,12 +200,23 @@ def _descend(router: Router, data: RouterData, settings: RouterSettings) -> None
         schedule.step()
 
 
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Compute on one thread: matrices this small lose more by sharing than they gain."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def _batches(rows: Tensor, settings: RouterSettings) -> Iterator[Tensor]:
     """Yield shuffled batches of equal size; a last short one would upset batch norm."""
     size = min(settings.batch_size, len(rows))
     for _ in range(settings.epochs):
         order = rows[torch.randperm(len(rows))]
-        yield from order[: len(rows) // size * size].split(size)
+        yield from order[: len(rows) // size * size].split(size)  # type: ignore[no-untyped-call]
 
 
 def _shrunk(router: Router, shrinkage: float) -> Router:

@@ -100,8 +100,9 @@ def fit_anchor(confidence: Confidence, logits: Tensor, oracle: Tensor) -> Anchor
         return value
 
     solver.step(loss)  # type: ignore[no-untyped-call]
-    slope = float(softplus(raw[0]) / spread)
-    return Anchor(confidence, slope, float(raw[1]) - slope * float(score.mean()))
+    rise, level = raw.detach()
+    slope = float(softplus(rise) / spread)
+    return Anchor(confidence, slope, float(level) - slope * float(score.mean()))
 
 
 class Router(nn.Module):
