@@ -1,5 +1,6 @@
 """A program: an exported, frozen graph with a typed signature and a cost."""
 
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -45,12 +46,29 @@ class Program(Frozen):
         """Number of parameters."""
         return total_parameters(self.layers)
 
-    def check_inputs(self, tensors: dict[str, np.ndarray[Any, Any]]) -> None:
+    def check_inputs(self, tensors: Mapping[str, np.ndarray[Any, Any]]) -> None:
         """Raise `SignatureError` unless ``tensors`` are exactly this program's inputs."""
-        expected = {spec.name for spec in self.inputs}
-        if expected != set(tensors):
+        self._check(tensors, self.inputs, "takes")
+
+    def check_outputs(self, tensors: Mapping[str, np.ndarray[Any, Any]], batch: int) -> None:
+        """Raise `SignatureError` unless ``tensors`` are its outputs for ``batch`` inputs."""
+        self._check(tensors, self.outputs, "gives")
+        for name, tensor in tensors.items():
+            if len(tensor) != batch:
+                raise SignatureError(
+                    f"program {self.name!r} gives {name!r} for {batch} inputs, got {len(tensor)}"
+                )
+
+    def _check(
+        self,
+        tensors: Mapping[str, np.ndarray[Any, Any]],
+        specs: tuple[TensorSpec, ...],
+        does: str,
+    ) -> None:
+        if {spec.name for spec in specs} != tensors.keys():
             raise SignatureError(
-                f"program {self.name!r} takes {sorted(expected)}, got {sorted(tensors)}"
+                f"program {self.name!r} {does} {sorted(spec.name for spec in specs)}, "
+                f"got {sorted(tensors)}"
             )
-        for spec in self.inputs:
+        for spec in specs:
             spec.check(tensors[spec.name])

@@ -35,10 +35,10 @@ class TensorSpec(Frozen):
 
     def check(self, array: np.ndarray[Any, Any]) -> None:
         """Raise `SignatureError` unless ``array`` is a ``(B, *shape)`` tensor of this dtype."""
-        expected = f"{self.dtype} (B, {', '.join(map(str, self.shape))})"
-        if array.dtype != np.dtype(self.dtype) or array.shape[1:] != self.shape or array.ndim == 0:
+        if array.dtype != self.dtype or array.shape[1:] != self.shape or array.ndim == 0:
+            expected = f"{self.dtype} (B, {', '.join(map(str, self.shape))})"
             raise SignatureError(
-                f"input {self.name!r}: expected {expected}, got {array.dtype} {array.shape}"
+                f"tensor {self.name!r}: expected {expected}, got {array.dtype} {array.shape}"
             )
 
     @property

@@ -61,7 +61,8 @@ def abstaining(plan: Plan) -> Plan:
     def withhold(node: Node) -> Node:
         if isinstance(node, Leaf):
             return Leaf(combine=Abstain(logits=node.combine.needs[0]))
-        return node
+        # No fork below answers any more, so none is a home.
+        return node.model_copy(update={"home": None}) if isinstance(node, Fork) else node
 
     def abstain(node: Node) -> Node:
         if not isinstance(node, Fork) or node.home is None:

@@ -1,0 +1,226 @@
+"""The edge runtime: drives walks with onnxruntime sessions and a transport."""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from PIL import Image
+
+from hybridge.codecs.codec import codec_named
+from hybridge.codecs.pixels import to_pixels
+from hybridge.errors import SignatureError, TransportError
+from hybridge.plan.answers import Abstain
+from hybridge.plan.bundle import Bundle, load_bundle
+from hybridge.plan.decision import Decision
+from hybridge.plan.log import DecisionLog
+from hybridge.runtime.clock import Clock, SystemClock
+from hybridge.runtime.edge.answer import Answer
+from hybridge.runtime.sessions import ProgramSession
+from hybridge.runtime.wire.message import Message, Transport
+from hybridge.walk.events import Ask, Event, Failed, Ran, Run, Told
+from hybridge.walk.walk import NO_TIME_LEFT, Walk, walk
+
+Array = np.ndarray[Any, Any]
+Input = bytes | Image.Image | Array
+"""An encoded image, an opened one, its pixels, or an array of the plan's input spec."""
+
+
+class EdgeRuntime:
+    """Answers on the edge, and asks the cloud where the plan says so.
+
+    The cloud not answering is never an error, as long as the plan has a home: the edge's answer
+    comes instead, with `Answer.failure` set. Safe to call from several threads.
+
+    Args:
+        bundle: A bundle, or the directory of one.
+        cloud: What carries messages to the cloud, closed together with the runtime. None: every
+            question fails at once and the edge answers.
+        threads: Threads of each onnxruntime session.
+        log: Where decisions are written, or None.
+        timeout_ms: How long to wait for the cloud where a request has no deadline; None leaves it
+            to the transport.
+        clock: The time to go by; the machine's own where left out.
+
+    Raises:
+        BundleError: The bundle, or an edge program's file, is missing or damaged.
+        UnknownNameError: The plan names a codec that does not exist.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle | str | Path,
+        cloud: Transport | None = None,
+        *,
+        threads: int = 1,
+        log: DecisionLog | None = None,
+        timeout_ms: float | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        if not isinstance(bundle, Bundle):
+            bundle = load_bundle(bundle, place="edge")
+        self.plan = bundle.plan
+        self._cloud = cloud
+        self._log = log
+        self._timeout_ms = timeout_ms
+        self._now_ms = (clock or SystemClock()).now_ms
+        self._geometry = self.plan.geometry
+        self._sessions = {
+            program.name: ProgramSession(program, threads)
+            for program in self.plan.programs_at("edge")
+        }
+        for _, step in self.plan.steps("cloud"):
+            codec_named(step.codec)
+
+    def predict(self, x: Input, deadline_ms: float | None = None) -> Answer:
+        """Answer one input.
+
+        Args:
+            x: The input.
+            deadline_ms: Time from now within which to answer; the cloud is waited for no longer.
+
+        Raises:
+            SignatureError: ``x`` is not what the plan takes; nothing has run.
+            DataError: ``x`` is no image, or too large a one; nothing has run.
+            TransportError: The cloud did not answer, and the plan accepts that there may be no
+                answer without it.
+        """
+        course = walk(self.plan, self._now_ms(), deadline_ms)
+        values = {self.plan.input.name: self._input(x)}
+        decision = self._drive(course, values)
+        return self._answer(decision, values)
+
+    def predict_batch(self, xs: Iterable[Input], deadline_ms: float | None = None) -> list[Answer]:
+        """Answer each of ``xs`` as `predict` does, one after another, in order."""
+        return [self.predict(x, deadline_ms) for x in xs]
+
+    async def predict_stream(
+        self, xs: AsyncIterator[Input], deadline_ms: float | None = None, in_flight: int = 4
+    ) -> AsyncIterator[Answer]:
+        """Yield an answer for each of ``xs``, in order, while the next are being worked on.
+
+        Args:
+            xs: The inputs.
+            deadline_ms: Time for each, from when it is begun.
+            in_flight: How many inputs are worked on at once, so that waiting for the cloud does
+                not hold up the edge.
+        """
+        begun: deque[asyncio.Task[Answer]] = deque()
+        try:
+            async for x in xs:
+                begun.append(asyncio.create_task(asyncio.to_thread(self.predict, x, deadline_ms)))
+                if len(begun) >= in_flight:
+                    yield await begun.popleft()
+            while begun:
+                yield await begun.popleft()
+        finally:
+            for task in begun:
+                task.cancel()
+
+    def close(self) -> None:
+        """Close the transport; answers go on coming from the edge."""
+        if self._cloud is not None:
+            self._cloud.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _input(self, x: Input) -> Array:
+        """Return ``x`` as a batch of one ``(1, ...)``, checked."""
+        if self._geometry is not None:
+            x = to_pixels(x, self._geometry)
+        elif not isinstance(x, np.ndarray):
+            raise SignatureError(
+                f"this plan takes no images but {self.plan.input.dtype} arrays of shape "
+                f"{self.plan.input.shape}, got {type(x).__name__}"
+            )
+        batch = x[np.newaxis]
+        self.plan.input.check(batch)
+        return batch
+
+    def _drive(self, course: Walk, values: dict[str, Array]) -> Decision:
+        """Do what the walk says until it ends, adding to ``values`` what is computed."""
+        try:
+            request = next(course)
+            while True:
+                event = (
+                    self._run(request, values)
+                    if isinstance(request, Run)
+                    else (self._ask(request, values))
+                )
+                request = course.send(event)
+        except StopIteration as end:
+            decision: Decision = end.value
+            return decision
+
+    def _run(self, request: Run, values: dict[str, Array]) -> Ran:
+        step = request.step
+        fed = {name: values[value] for name, value in step.feeds.items()}
+        outputs = self._sessions[step.program].run(fed)
+        return Ran(self._now_ms(), _keep(step.program, outputs, values))
+
+    def _ask(self, request: Ask, values: dict[str, Array]) -> Event:
+        if self._cloud is None:
+            return Failed(self._now_ms(), 0, "no cloud configured")
+        within_ms = self._timeout_ms if request.left_ms is None else request.left_ms
+        asked_ms = self._now_ms()
+        step = request.step
+        program = self.plan.programs[step.program]
+        codec = codec_named(step.codec)
+        tensors = {name: codec.encode(values[value]) for name, value in step.feeds.items()}
+        if within_ms is not None:
+            within_ms -= self._now_ms() - asked_ms
+            if within_ms <= 0:
+                return Failed(self._now_ms(), 0, NO_TIME_LEFT)
+        message = Message(program.name, program.sha256, tensors, within_ms)
+        try:
+            reply = self._cloud.send(message, within_ms)
+            program.check_outputs(reply.tensors, batch=1)
+        except (TransportError, SignatureError) as error:
+            return Failed(self._now_ms(), message.payload_bytes, str(error))
+        score = _keep(step.program, reply.tensors, values)
+        return Told(self._now_ms(), message.payload_bytes, reply.cloud_ms, score)
+
+    def _answer(self, decision: Decision, values: dict[str, Array]) -> Answer:
+        combine = decision.leaf.combine
+        probabilities = combine.probabilities(values)[0]
+        abstained = isinstance(combine, Abstain)
+        label = None if abstained else int(probabilities.argmax())
+        if self._log is not None:
+            self._log.append(decision, time.time(), label)
+        names = self.plan.class_names
+        return Answer(
+            label=label,
+            class_name=names[label] if names and label is not None else None,
+            probabilities=probabilities,
+            source=decision.source,
+            reason=decision.reason,
+            score=decision.score,
+            latency_ms=decision.latency_ms,
+            edge_ms=decision.edge_ms,
+            link_ms=decision.link_ms,
+            cloud_ms=decision.cloud_ms,
+            bytes_sent=decision.payload_bytes,
+            abstained=abstained,
+            failure=decision.failure,
+        )
+
+
+def _keep(program: str, outputs: dict[str, Array], values: dict[str, Array]) -> float | None:
+    """Add a program's outputs to ``values``; return its router score, if it has one."""
+    for name, array in outputs.items():
+        values[f"{program}.{name}"] = array
+    score = outputs.get("score")
+    return None if score is None else float(score[0])

@@ -1,0 +1,86 @@
+import dataclasses
+import json
+import logging
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hybridge.errors import DataError
+from hybridge.plan.answers import Newest
+from hybridge.plan.decision import Decision
+from hybridge.plan.log import DecisionLog, Record, read_log
+from hybridge.plan.plan import Leaf
+
+DECISION = Decision(
+    path=(1,),
+    leaf=Leaf(combine=Newest(logits="global.logits")),
+    source="cloud",
+    reason="score above threshold",
+    score=0.25,
+    latency_ms=12.5,
+    edge_ms=2.5,
+    link_ms=8.0,
+    cloud_ms=2.0,
+    payload_bytes=3072,
+    asked=True,
+    failure=None,
+)
+FAILED = dataclasses.replace(DECISION, source="edge", path=(0,), score=None, failure="hung up\n")
+FULL = "/dev/full"
+
+
+def test_what_is_written_is_read(tmp_path):
+    with DecisionLog(tmp_path / "log.jsonl") as log:
+        log.append(DECISION, 100.5, 3)
+        log.append(FAILED, 101.5, None)
+        records = list(read_log(tmp_path / "log.jsonl"))
+    assert records == [Record(100.5, 3, DECISION), Record(101.5, None, FAILED)]
+
+
+@given(st.lists(st.tuples(st.floats(0, 1e10), st.none() | st.integers(0, 999)), max_size=5))
+def test_any_time_and_label_survive(tmp_path_factory, entries):
+    path = tmp_path_factory.mktemp("log") / "log.jsonl"
+    with DecisionLog(path) as log:
+        for time_s, label in entries:
+            log.append(DECISION, time_s, label)
+        log.append(DECISION, 0.0, 0)
+    found = [(record.time_s, record.label) for record in read_log(path)]
+    assert found == [*entries, (0.0, 0)]
+
+
+def test_a_log_is_appended_to(tmp_path):
+    for _ in range(2):
+        with DecisionLog(tmp_path / "log.jsonl") as log:
+            log.append(DECISION, 0.0, 0)
+    lines = (tmp_path / "log.jsonl").read_text().splitlines()
+    assert [json.loads(line)["reason"] for line in lines] == ["score above threshold"] * 2
+
+
+@pytest.mark.parametrize("path", [FULL, "missing/log.jsonl"])
+def test_a_log_that_cannot_be_written_warns_once(tmp_path, caplog, path):
+    with caplog.at_level(logging.WARNING), DecisionLog(tmp_path / path) as log:
+        for _ in range(3):
+            log.append(DECISION, 0.0, 0)
+    assert len(caplog.records) == 1
+    assert "cannot be written" in caplog.text
+
+
+def test_a_torn_line_is_left_out(tmp_path):
+    path = tmp_path / "log.jsonl"
+    with DecisionLog(path) as log:
+        log.append(DECISION, 0.0, 0)
+    path.write_bytes(path.read_bytes() * 2 + path.read_bytes()[:40])
+    assert len(list(read_log(path))) == 2
+
+
+def test_a_line_that_is_no_decision_is_named(tmp_path):
+    path = tmp_path / "log.jsonl"
+    path.write_text('{"time_s": 1}\n')
+    with pytest.raises(DataError, match="line 1: expected a decision"):
+        list(read_log(path))
+
+
+def test_a_missing_log_is_an_error(tmp_path):
+    with pytest.raises(DataError, match="cannot read"):
+        list(read_log(tmp_path / "none.jsonl"))

@@ -1,0 +1,88 @@
+import pytest
+from hypothesis import given
+
+from hybridge.errors import PlanError
+from hybridge.plan.answers import Abstain, Newest
+from hybridge.plan.plan import Fork, Leaf, Step
+from hybridge.plan.variants import abstaining, cloud_only, edge_only, with_threshold
+from plan_strategies import plans
+from tiny_plans import pair_plan, partition_plan
+
+
+def test_edge_only_is_the_base_alone(tmp_path):
+    plan = edge_only(pair_plan(tmp_path))
+    assert list(plan.programs) == ["base"]
+    assert plan.root.then == Leaf(combine=Newest(logits="base.logits"))
+    assert plan.class_names == ("cat", "dog", "owl")
+
+
+@given(plans())
+def test_edge_only_never_asks_or_has_no_answer_at_all(plan):
+    try:
+        alone = edge_only(plan)
+    except PlanError:
+        return
+    assert alone.programs_at("cloud") == []
+    assert set(alone.programs) == {step.program for _, step in alone.steps()}
+
+
+@given(plans())
+def test_edge_only_leaves_a_plan_without_cloud_as_it_is(plan):
+    if not plan.programs_at("cloud"):
+        assert edge_only(plan) == plan
+
+
+def test_edge_only_of_a_plan_that_may_not_answer_is_refused(tmp_path):
+    with pytest.raises(PlanError, match="without an answer on the edge"):
+        edge_only(cloud_only(pair_plan(tmp_path)))
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_cloud_only_is_the_global_alone(tmp_path, fused):
+    plan = cloud_only(pair_plan(tmp_path, codec="webp", fused=fused))
+    assert isinstance(plan.root, Step)
+    assert (plan.root.place, plan.root.codec, plan.may_not_answer) == ("cloud", "webp", True)
+    assert plan.root.then == Leaf(combine=Newest(logits="global.logits"))
+    assert list(plan.programs) == ["global"]
+
+
+def test_half_a_network_cannot_be_cloud_only(tmp_path):
+    with pytest.raises(PlanError, match=r"\['far'\]"):
+        cloud_only(partition_plan(tmp_path))
+
+
+@given(plans())
+def test_with_threshold_sets_every_fork_and_nothing_else(plan):
+    forks = [placed.node for placed in plan.nodes() if isinstance(placed.node, Fork)]
+    if not forks:
+        with pytest.raises(PlanError, match="threshold"):
+            with_threshold(plan, 0.25)
+        return
+    moved = with_threshold(plan, 0.25)
+    nodes = [placed.node for placed in moved.nodes()]
+    assert {node.chooser.threshold for node in nodes if isinstance(node, Fork)} == {0.25}
+    assert [placed.path for placed in moved.nodes()] == [placed.path for placed in plan.nodes()]
+
+
+def test_an_abstaining_pair_withholds_what_would_be_sent(tmp_path):
+    plan = abstaining(pair_plan(tmp_path))
+    kept, sent = plan.root.then.children
+    assert kept == Leaf(combine=Newest(logits="base.logits"))
+    assert sent == Leaf(combine=Abstain(logits="base.logits"))
+    assert list(plan.programs) == ["base"]
+
+
+def test_abstaining_runs_the_home_and_withholds_its_answer(tmp_path):
+    sent, _ = abstaining(partition_plan(tmp_path)).root.then.children
+    assert sent.program == "near"
+    assert sent.then == Leaf(combine=Abstain(logits="near.logits"))
+
+
+@given(plans())
+def test_abstaining_never_asks(plan):
+    assert abstaining(plan).programs_at("cloud") == []
+
+
+def test_abstaining_without_a_home_is_refused(tmp_path):
+    with pytest.raises(PlanError, match="home"):
+        abstaining(cloud_only(pair_plan(tmp_path)))
