@@ -2,6 +2,9 @@
 
 import hashlib
 import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from hybridge.hashing import CHUNK_BYTES, hash_file
@@ -29,3 +32,22 @@ def hash_content(path: Path) -> str:
         file.seek(-CHUNK_BYTES, os.SEEK_END)
         digest.update(file.read())
     return digest.hexdigest()
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a new file's path beside ``path``, which it replaces at once if all goes well."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, suffix=".part")
+    os.close(handle)
+    try:
+        yield Path(name)
+        Path(name).replace(path)
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a file so that a reader sees all of it or none."""
+    with replacing(path) as part:
+        part.write_bytes(data)

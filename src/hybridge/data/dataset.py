@@ -38,6 +38,10 @@ class Dataset(Protocol):
         """Name of every class, in the order of its label."""
 
     @property
+    def class_count(self) -> int:
+        """Number of classes."""
+
+    @property
     def geometry(self) -> Geometry:
         """What `pixels` come out as."""
 
@@ -67,7 +71,18 @@ def check_labels(labels: np.ndarray[Any, Any], class_names: Sequence[str], where
     return labels.astype(np.int64)
 
 
-class ArrayDataset:
+class _Classes:
+    """What every dataset knows of its classes."""
+
+    class_names: tuple[str, ...]
+
+    @property
+    def class_count(self) -> int:
+        """Number of classes."""
+        return len(self.class_names)
+
+
+class ArrayDataset(_Classes):
     """Pixels that lie in memory, or in a memory-mapped array.
 
     Args:
@@ -98,8 +113,8 @@ class ArrayDataset:
         self._pixels = pixels
         self.class_names = tuple(names)
         self.labels = check_labels(labels, names, "array")
-        channels = 1 if pixels.shape[3] == 1 else 3
-        self.geometry = Geometry(height=pixels.shape[1], width=pixels.shape[2], channels=channels)
+        height, width, channels = pixels.shape[1:]
+        self.geometry = Geometry(height=height, width=width, channels=1 if channels == 1 else 3)
 
     def __len__(self) -> int:
         return len(self._pixels)
@@ -115,7 +130,7 @@ class ArrayDataset:
         return self._pixels[indices]
 
 
-class ImageDataset:
+class ImageDataset(_Classes):
     """Encoded images, decoded when asked for, and kept where all of them are small.
 
     Args:
@@ -175,7 +190,7 @@ class ImageDataset:
             raise DataError(f"{self._describe(index)}: {error}") from error
 
 
-class Subset:
+class Subset(_Classes):
     """Some images of another dataset, in a given order."""
 
     def __init__(self, whole: Dataset, indices: Indices) -> None:

@@ -1,13 +1,11 @@
 """Images in Parquet files, as the Hugging Face hub stores them."""
 
 import json
-import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hybridge.data.cache import cache_folder, hash_content
+from hybridge.data.cache import cache_folder, hash_content, replacing
 from hybridge.data.dataset import Dataset, ImageDataset, check_labels, default_class_names
 from hybridge.errors import DataError, MissingExtraError
 from hybridge.hashing import hash_json
@@ -82,20 +80,13 @@ def _unpack(files: Sequence[Path], columns: tuple[str, str], target: Path) -> No
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=target.parent)
-    os.close(handle)
-    # Reading one column of `columns` at a time would lose their order within the schema.
+    # A file's own order of columns is not ours, and batches must match the schema.
     schema = pq.ParquetFile(files[0]).schema_arrow
     schema = pa.schema([schema.field(column) for column in columns], metadata=schema.metadata)
-    try:
-        with pa.ipc.new_file(name, schema) as writer:
-            for file in files:
-                for batch in pq.ParquetFile(file).iter_batches(1024, columns=list(columns)):
-                    writer.write_batch(batch.select(list(columns)))
-        Path(name).replace(target)
-    finally:
-        Path(name).unlink(missing_ok=True)
+    with replacing(target) as part, pa.ipc.new_file(str(part), schema) as writer:
+        for file in files:
+            for batch in pq.ParquetFile(file).iter_batches(1024, columns=list(columns)):
+                writer.write_batch(batch.select(list(columns)))
 
 
 def _encoded(column: Any, where: str) -> Any:

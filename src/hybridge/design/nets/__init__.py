@@ -1,1 +1,6 @@
 """Networks by name, and the weights they start from."""
+
+from hybridge.design.nets import resnet as resnet
+from hybridge.design.nets.network import Classifier, PixelNetwork, build, network, networks
+
+__all__ = ["Classifier", "PixelNetwork", "build", "network", "networks"]

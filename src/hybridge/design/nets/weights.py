@@ -1,0 +1,99 @@
+"""Weights from and to safetensors files, matched by key."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import Tensor, nn
+
+from hybridge.data.cache import write_atomically
+from hybridge.errors import DataError
+
+_SHOWN = 5
+#: A counter that batch normalisation never reads at inference, and many files leave out.
+_COUNTER = "num_batches_tracked"
+
+
+def save_weights(network: nn.Module, path: Path) -> None:
+    """Write a network's weights and buffers to a safetensors file."""
+    write_atomically(path, save({k: v.contiguous() for k, v in network.state_dict().items()}))
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Read the tensors of a safetensors file; raises `DataError` where it is none."""
+    try:
+        return dict(load_file(path))
+    except (OSError, SafetensorError) as error:
+        raise DataError(f"expected a safetensors file at {path}: {error}") from error
+
+
+def load_weights(
+    network: nn.Module, path: Path, *, prefixes: Mapping[str, str] | None = None
+) -> None:
+    """Fill a network with the weights of a safetensors file.
+
+    Args:
+        network: What to fill. Half precision in the file is widened to its own precision.
+        path: The file.
+        prefixes: From how keys begin in the file to how they begin in the network; the longest
+            that fits is replaced. ``{"module.": ""}`` takes a prefix off.
+
+    Raises:
+        DataError: The file is missing or none, or its keys or shapes are not the network's.
+    """
+    stored = {_rename(key, prefixes or {}): value for key, value in read_weights(path).items()}
+    own = network.state_dict()
+    for key in own:
+        if key.endswith(_COUNTER):
+            stored.setdefault(key, own[key])
+    _check(own, stored, path)
+    with torch.no_grad():
+        for key, target in own.items():
+            target.copy_(stored[key])
+
+
+def _rename(key: str, prefixes: Mapping[str, str]) -> str:
+    fitting = [prefix for prefix in prefixes if key.startswith(prefix)]
+    if not fitting:
+        return key
+    longest = max(fitting, key=len)
+    return prefixes[longest] + key[len(longest) :]
+
+
+def _check(own: Mapping[str, Tensor], stored: Mapping[str, Tensor], path: Path) -> None:
+    """Raise `DataError` that lists missing, unexpected and misshapen keys."""
+    misshapen = [
+        f"{key} (expected {tuple(own[key].shape)}, got {tuple(stored[key].shape)})"
+        for key in own
+        if key in stored and stored[key].shape != own[key].shape
+    ]
+    problems = {
+        "missing": [key for key in own if key not in stored],
+        "unexpected": [key for key in stored if key not in own],
+        "misshapen": misshapen,
+    }
+    found = [f"{what}: {_shorten(keys)}" for what, keys in problems.items() if keys]
+    if found:
+        raise DataError(
+            f"{path}: the weights are not this network's; {'; '.join(found)}"
+            f"{_class_counts(own, stored)}"
+        )
+
+
+def _shorten(keys: list[str]) -> str:
+    more = f" and {len(keys) - _SHOWN} more" if len(keys) > _SHOWN else ""
+    return ", ".join(keys[:_SHOWN]) + more
+
+
+def _class_counts(own: Mapping[str, Tensor], stored: Mapping[str, Tensor]) -> str:
+    """Say so where all that differs is the number of classes: the last layer's first axis."""
+    if set(own) != set(stored):
+        return ""
+    wrong = [key for key in own if own[key].shape != stored[key].shape]
+    last_layer = list(own)[-1].rpartition(".")[0]
+    if {key.rpartition(".")[0] for key in wrong} != {last_layer}:
+        return ""
+    expected, got = own[wrong[0]].shape[0], stored[wrong[0]].shape[0]
+    return f"; the file is for {got} classes, the network was built for {expected}"

@@ -1,0 +1,323 @@
+"""Training a network, one epoch at a time, with a weight for every sample.
+
+Letters: ``N`` images of the dataset, ``B`` batch, ``K`` classes.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from accelerate import Accelerator
+from pydantic import Field
+from torch import Tensor, nn
+
+from hybridge.data.dataset import Dataset
+from hybridge.design.train.batches import Augment, Batch, Batches
+from hybridge.design.train.checkpoint import (
+    Checkpoint,
+    load_checkpoint,
+    restore_training,
+    save_checkpoint,
+    training_tensors,
+)
+from hybridge.errors import ConfigError, SignatureError
+from hybridge.hashing import hash_array, hash_json
+from hybridge.plan.tensors import Frozen
+from hybridge.progress import track
+
+#: From logits ``(B, K)`` and their batch to one loss for each sample ``(B,)``.
+Loss = Callable[[Tensor, Batch], Tensor]
+Weights = np.ndarray[Any, Any]
+
+
+class TrainSettings(Frozen):
+    """How a network is trained, by stochastic gradient descent.
+
+    Attributes:
+        epochs: Times every image is seen; the schedule ends there.
+        batch_size: Images in a step, over all processes.
+        learning_rate: At its highest.
+        momentum: Of the gradient.
+        nesterov: Whether the gradient is taken ahead of the momentum.
+        weight_decay: Of weights; biases and normalisation are spared.
+        schedule: ``cosine`` falls to zero at the last step; ``constant`` does not fall.
+        warmup_epochs: Time over which the rate rises from zero.
+        augment: How images are changed at random.
+        precision: Of activations; weights stay fp32.
+    """
+
+    epochs: int = Field(gt=0)
+    batch_size: int = Field(default=128, gt=0)
+    learning_rate: float = Field(default=0.1, gt=0)
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+    nesterov: bool = True
+    weight_decay: float = Field(default=5e-4, ge=0)
+    schedule: Literal["cosine", "constant"] = "cosine"
+    warmup_epochs: float = Field(default=0.0, ge=0)
+    augment: Augment = "crop_flip"
+    precision: Literal["fp32", "bf16"] = "fp32"
+
+    def rate(self, epoch: float) -> float:
+        """Return the learning rate after ``epoch`` epochs, which may be a fraction."""
+        if epoch < self.warmup_epochs:
+            return self.learning_rate * epoch / self.warmup_epochs
+        if self.schedule == "constant":
+            return self.learning_rate
+        span = max(self.epochs - self.warmup_epochs, 1e-9)
+        done = min((epoch - self.warmup_epochs) / span, 1.0)
+        return self.learning_rate * (1 + math.cos(math.pi * done)) / 2
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """What came of one epoch: its number from 1, mean loss, and rate at its start."""
+
+    epoch: int
+    loss: float
+    learning_rate: float
+
+
+def cross_entropy(logits: Tensor, batch: Batch) -> Tensor:
+    """Return the cross-entropy of every sample, ``(B,)``, in nats."""
+    return F.cross_entropy(logits, batch.labels, reduction="none")
+
+
+def weighted_mean(losses: Tensor, weights: Tensor | None) -> Tensor:
+    """Return ``mean(weights * losses)``.
+
+    Args:
+        losses: ``(B,)``.
+        weights: ``(B,)``, or none for the plain mean.
+
+    Raises:
+        SignatureError: The shapes differ. ``(B, 1)`` weights would broadcast to ``(B, B)``, and
+            their mean is the plain mean times a constant: no weights at all, without a word.
+    """
+    if weights is None:
+        return losses.mean()
+    if losses.ndim != 1 or weights.shape != losses.shape:
+        raise SignatureError(
+            "expected one weight for each loss, both (B,), "
+            f"got weights {tuple(weights.shape)} and losses {tuple(losses.shape)}"
+        )
+    return (weights * losses).mean()
+
+
+class Trainer:
+    """A network in training: call `epoch` as often as the settings say.
+
+    Optimiser, schedule and counters persist from call to call, so that other work can go on in
+    between (such as fitting a router). Every epoch is a function of the state, the seed and the
+    epoch's number alone.
+
+    Args:
+        network: From uint8 pixels ``(B, H, W, C)`` to logits ``(B, K)``.
+        dataset: What it is trained on.
+        settings: How.
+        seed: Of shuffling, augmentation and dropout.
+        loss: One loss for each sample; cross-entropy with the labels by default.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        dataset: Dataset,
+        settings: TrainSettings,
+        *,
+        seed: int,
+        loss: Loss = cross_entropy,
+    ) -> None:
+        self.settings = settings
+        self.epochs_done = 0
+        self._accelerator = Accelerator()
+        self._seed = seed
+        self._loss = loss
+        self._count = len(dataset)
+        optimizer = torch.optim.SGD(
+            _parameter_groups(network, settings.weight_decay),
+            lr=settings.learning_rate,
+            momentum=settings.momentum,
+            nesterov=settings.nesterov and settings.momentum > 0,
+        )
+        self._network, self._optimizer = self._accelerator.prepare(network, optimizer)
+        self._batches = Batches(
+            dataset,
+            settings.batch_size,
+            settings.augment,
+            device=self._accelerator.device,
+            shard=(self._accelerator.process_index, self._accelerator.num_processes),
+        )
+
+    @property
+    def network(self) -> nn.Module:
+        """The network, without what device placement wraps around it."""
+        network: nn.Module = self._accelerator.unwrap_model(self._network)
+        return network
+
+    def epoch(self, sample_weights: Weights | None = None) -> float:
+        """Train for one epoch, and return the mean loss.
+
+        Args:
+            sample_weights: ``(N,)``, the weight of every image's loss; all 1 where left out.
+
+        Raises:
+            SignatureError: ``sample_weights`` is not ``(N,)``.
+        """
+        weights = self._check(sample_weights)
+        self._network.train()
+        total = torch.zeros((), device=self._accelerator.device)
+        with self._seeded():
+            for step, batch in enumerate(self._batches.epoch()):
+                self._set_rate(self.epochs_done + step / len(self._batches))
+                total += self._step(batch, weights)
+        self.epochs_done += 1
+        return float(self._accelerator.reduce(total, "mean")) / len(self._batches)
+
+    def state(self) -> Checkpoint:
+        """Return a copy of everything that `load` needs to go on from here."""
+        optimizer = getattr(self._optimizer, "optimizer", self._optimizer)
+        tensors = training_tensors(self.network, optimizer)
+        return Checkpoint(tensors, {"epochs_done": self.epochs_done})
+
+    def load(self, state: Checkpoint) -> None:
+        """Go on from a state that `state` returned."""
+        optimizer = getattr(self._optimizer, "optimizer", self._optimizer)
+        restore_training(self.network, optimizer, state.tensors)
+        self.epochs_done = int(state.counters["epochs_done"])
+
+    def _step(self, batch: Batch, weights: Tensor | None) -> Tensor:
+        with self._autocast():
+            logits = self._network(batch.pixels)
+        losses = self._loss(logits.float(), batch)
+        loss = weighted_mean(losses, None if weights is None else weights[batch.indices])
+        self._optimizer.zero_grad()
+        self._accelerator.backward(loss)
+        self._optimizer.step()
+        return loss.detach()
+
+    def _set_rate(self, epoch: float) -> None:
+        for group in self._optimizer.param_groups:
+            group["lr"] = self.settings.rate(epoch)
+
+    def _autocast(self) -> AbstractContextManager[Any]:
+        # The accelerator's own mixed precision is one setting for the whole process.
+        if self.settings.precision == "fp32":
+            return nullcontext()
+        return torch.autocast(self._accelerator.device.type, torch.bfloat16)
+
+    @contextmanager
+    def _seeded(self) -> Iterator[None]:
+        """Make torch's generators a function of seed and epoch, and put them back after."""
+        device = self._accelerator.device
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+            words = np.random.SeedSequence([self._seed, self.epochs_done]).generate_state(1)
+            torch.manual_seed(int(words[0]))
+            yield
+
+    def _check(self, sample_weights: Weights | None) -> Tensor | None:
+        if sample_weights is None:
+            return None
+        if sample_weights.shape != (self._count,):
+            raise SignatureError(
+                f"expected one weight for each image, ({self._count},), got {sample_weights.shape}"
+            )
+        weights = torch.from_numpy(np.asarray(sample_weights, dtype=np.float32))
+        return weights.to(self._accelerator.device)
+
+
+def _parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Put weights, which decay, apart from biases and normalisation, which do not."""
+    trained = [p for p in network.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in trained if p.ndim > 1], "weight_decay": weight_decay},
+        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    return [group for group in groups if group["params"]]
+
+
+def fit(
+    network: nn.Module,
+    dataset: Dataset,
+    settings: TrainSettings,
+    *,
+    seed: int,
+    sample_weights: Weights | None = None,
+    loss: Loss = cross_entropy,
+    checkpoint: Path | None = None,
+    log_dir: Path | None = None,
+    what: str = "training",
+) -> tuple[EpochRecord, ...]:
+    """Train a network to the end of its schedule.
+
+    Args:
+        network: From uint8 pixels ``(B, H, W, C)`` to logits ``(B, K)``; trained in place.
+        dataset: What it is trained on.
+        settings: How.
+        seed: Of shuffling, augmentation and dropout.
+        sample_weights: ``(N,)``; the loss is ``mean(W_i * loss_i)``.
+        loss: One loss for each sample.
+        checkpoint: File to go on from where it exists; written after every epoch.
+        log_dir: Folder for TensorBoard's logs.
+        what: What is being trained, for the progress bar.
+
+    Returns:
+        A record of every epoch, those before a resumption included.
+
+    Raises:
+        ConfigError: The checkpoint belongs to another training.
+        DataError: The checkpoint is damaged, or an image cannot be read.
+    """
+    trainer = Trainer(network, dataset, settings, seed=seed, loss=loss)
+    run = _run_hash(dataset, settings, seed, sample_weights)
+    history = _resume(trainer, checkpoint, run)
+    for _ in track(range(trainer.epochs_done, settings.epochs), what):
+        rate = settings.rate(trainer.epochs_done)
+        mean_loss = trainer.epoch(sample_weights)
+        history.append(EpochRecord(trainer.epochs_done, mean_loss, rate))
+        if checkpoint is not None:
+            _save(trainer, checkpoint, run, history)
+    if log_dir is not None:
+        _log(history, log_dir)
+    trainer.network.eval()
+    return tuple(history)
+
+
+def _run_hash(
+    dataset: Dataset, settings: TrainSettings, seed: int, sample_weights: Weights | None
+) -> str:
+    weights = None if sample_weights is None else hash_array(sample_weights)
+    return hash_json([dataset.fingerprint, settings.model_dump(), seed, weights])
+
+
+def _resume(trainer: Trainer, path: Path | None, run: str) -> list[EpochRecord]:
+    if path is None or not path.exists():
+        return []
+    state = load_checkpoint(path)
+    if state.counters["run"] != run:
+        raise ConfigError(
+            f"{path} is a checkpoint of another training (other data, settings, seed or sample "
+            "weights); delete it, or name another file"
+        )
+    trainer.load(state)
+    return [EpochRecord(**record) for record in state.counters["history"]]
+
+
+def _save(trainer: Trainer, path: Path, run: str, history: list[EpochRecord]) -> None:
+    state = trainer.state()
+    counters = {**state.counters, "run": run, "history": [vars(record) for record in history]}
+    save_checkpoint(path, Checkpoint(state.tensors, counters))
+
+
+def _log(history: list[EpochRecord], log_dir: Path) -> None:
+    from torch.utils.tensorboard import SummaryWriter
+
+    with SummaryWriter(str(log_dir)) as writer:
+        for record in history:
+            writer.add_scalar("loss", record.loss, record.epoch)
+            writer.add_scalar("learning_rate", record.learning_rate, record.epoch)
