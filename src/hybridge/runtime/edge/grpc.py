@@ -9,7 +9,7 @@ import grpc
 from hybridge.errors import DataError, RefusedError, TransportError
 from hybridge.runtime.wire import oip
 from hybridge.runtime.wire import oip_pb2 as pb
-from hybridge.runtime.wire.message import Message, Reply
+from hybridge.runtime.wire.message import REFUSALS, Message, Reply
 
 _OPTIONS = [
     ("grpc.max_receive_message_length", oip.MAX_MESSAGE_BYTES),
@@ -25,17 +25,6 @@ _OPTIONS = [
     # Transports to one target share no connection, so that none inherits another's back-off.
     ("grpc.use_local_subchannel_pool", 1),
 ]
-
-_REFUSALS = {
-    grpc.StatusCode.INVALID_ARGUMENT,
-    grpc.StatusCode.NOT_FOUND,
-    grpc.StatusCode.FAILED_PRECONDITION,
-    grpc.StatusCode.OUT_OF_RANGE,
-    grpc.StatusCode.RESOURCE_EXHAUSTED,
-    grpc.StatusCode.UNAUTHENTICATED,
-    grpc.StatusCode.PERMISSION_DENIED,
-    grpc.StatusCode.UNIMPLEMENTED,
-}
 
 
 class GrpcTransport:
@@ -85,7 +74,7 @@ class GrpcTransport:
 
     def _translated(self, error: Any, limit_ms: float) -> TransportError:
         code, details = error.code(), error.details()
-        if code in _REFUSALS:
+        if code.name in REFUSALS:
             return RefusedError(f"{self.target} refused ({code.name}): {details}")
         if code is grpc.StatusCode.DEADLINE_EXCEEDED:
             return TransportError(f"{self.target} did not answer within {limit_ms:.0f} ms")

@@ -10,6 +10,20 @@ from hybridge.codecs.codec import Encoded
 
 Array = np.ndarray[Any, Any]
 
+#: Statuses by which a cloud says no, rather than not being able to answer.
+REFUSALS = frozenset(
+    {
+        "INVALID_ARGUMENT",
+        "NOT_FOUND",
+        "FAILED_PRECONDITION",
+        "OUT_OF_RANGE",
+        "RESOURCE_EXHAUSTED",
+        "UNAUTHENTICATED",
+        "PERMISSION_DENIED",
+        "UNIMPLEMENTED",
+    }
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Message:

@@ -1,0 +1,231 @@
+"""The Open Inference Protocol v2 over gRPC, in front of a `CloudService`."""
+
+import asyncio
+import json
+import logging
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import grpc
+import grpc.aio
+from google.protobuf.message import Message as ProtobufMessage
+
+from hybridge import __version__
+from hybridge.errors import ConfigError, RefusedError, SignatureError
+from hybridge.plan.tensors import TensorSpec
+from hybridge.runtime.cloud.batcher import Batching
+from hybridge.runtime.cloud.loop import LoopThread
+from hybridge.runtime.cloud.models import Models
+from hybridge.runtime.cloud.service import CloudService, verdict
+from hybridge.runtime.wire import oip
+from hybridge.runtime.wire import oip_pb2 as pb
+from hybridge.runtime.wire.message import Array
+
+_log = logging.getLogger(__name__)
+
+_OPTIONS = [
+    ("grpc.max_receive_message_length", oip.MAX_MESSAGE_BYTES),
+    ("grpc.max_send_message_length", oip.MAX_MESSAGE_BYTES),
+    # Two servers on one port would share its clients between them, unnoticed.
+    ("grpc.so_reuseport", 0),
+]
+
+
+class CloudServer:
+    """One listening port; made, started and stopped within one event loop.
+
+    Args:
+        service: What answers.
+        host: Address to listen at.
+        port: Port to listen at; 0 for any that is free.
+    """
+
+    def __init__(self, service: CloudService, host: str = "127.0.0.1", port: int = 8001) -> None:
+        self._service = service
+        self._host = host
+        self.port = port
+        self._server = grpc.aio.server(options=_OPTIONS)
+        self._server.add_generic_rpc_handlers([self._handlers()])
+
+    async def start(self) -> None:
+        """Listen, and set ``port`` to the one that was bound.
+
+        Raises `ConfigError` where the port is taken or the address is not this machine's.
+        """
+        address = f"[{self._host}]" if ":" in self._host else self._host
+        try:
+            bound = self._server.add_insecure_port(f"{address}:{self.port}")
+        except RuntimeError as error:
+            raise self._cannot_listen() from error
+        if bound == 0:
+            raise self._cannot_listen()
+        self.port = bound
+        await self._server.start()
+
+    def _cannot_listen(self) -> ConfigError:
+        return ConfigError(
+            f"cannot listen on port {self.port} of {self._host}: it is in use, not permitted, or "
+            "no address of this machine; choose another port, or 0 for any that is free"
+        )
+
+    async def stop(self, grace_s: float = 10.0) -> None:
+        """Take no more requests, and answer within ``grace_s`` those that have been taken."""
+        self._service.draining = True
+        await self._server.stop(grace_s)
+        await self._service.close()
+
+    def _handlers(self) -> "grpc.GenericRpcHandler[bytes, bytes]":
+        methods: dict[str, tuple[type[ProtobufMessage], Callable[[Any], Awaitable[Any]]]] = {
+            "ServerLive": (pb.ServerLiveRequest, self._live),
+            "ServerReady": (pb.ServerReadyRequest, self._ready),
+            "ServerMetadata": (pb.ServerMetadataRequest, self._metadata),
+            "ModelReady": (pb.ModelReadyRequest, self._model_ready),
+            "ModelMetadata": (pb.ModelMetadataRequest, self._model_metadata),
+            "ModelInfer": (pb.ModelInferRequest, self._infer),
+        }
+        handlers = {name: _handler(kind, answer) for name, (kind, answer) in methods.items()}
+        return grpc.method_handlers_generic_handler(oip.SERVICE, handlers)
+
+    async def _live(self, request: pb.ServerLiveRequest) -> pb.ServerLiveResponse:
+        return pb.ServerLiveResponse(live=True)
+
+    async def _ready(self, request: pb.ServerReadyRequest) -> pb.ServerReadyResponse:
+        return pb.ServerReadyResponse(ready=not self._service.draining)
+
+    async def _metadata(self, request: pb.ServerMetadataRequest) -> pb.ServerMetadataResponse:
+        return pb.ServerMetadataResponse(name="hybridge", version=__version__)
+
+    async def _model_ready(self, request: pb.ModelReadyRequest) -> pb.ModelReadyResponse:
+        try:
+            self._service.models.find(request.name, request.version)
+        except RefusedError:
+            return pb.ModelReadyResponse(ready=False)
+        return pb.ModelReadyResponse(ready=not self._service.draining)
+
+    async def _model_metadata(self, request: pb.ModelMetadataRequest) -> pb.ModelMetadataResponse:
+        program = self._service.models.find(request.name, request.version).program
+        return pb.ModelMetadataResponse(
+            name=request.name,
+            versions=[program.sha256],
+            platform="onnxruntime_onnx",
+            inputs=map(_tensor_metadata, program.inputs),
+            outputs=map(_tensor_metadata, program.outputs),
+        )
+
+    async def _infer(self, request: pb.ModelInferRequest) -> pb.ModelInferResponse:
+        program = self._service.models.find(request.model_name, request.model_version).program
+        wanted = [output.name for output in request.outputs]
+        served = [spec.name for spec in program.outputs]
+        if not set(wanted) <= set(served):
+            raise SignatureError(f"program {program.name!r} gives {served}, not {wanted[:16]}")
+        reply = await self._service.infer(oip.from_request(request, program))
+        tensors: dict[str, Array] = {name: reply.tensors[name] for name in wanted or served}
+        return oip.to_response(
+            tensors,
+            program=request.model_name,
+            sha256=program.sha256,
+            id_=request.id,
+            cloud_ms=reply.cloud_ms,
+        )
+
+
+def _tensor_metadata(spec: TensorSpec) -> pb.TensorMetadata:
+    return pb.TensorMetadata(
+        name=spec.name, datatype=oip.DATATYPES[spec.dtype], shape=(-1, *spec.shape)
+    )
+
+
+def _handler(
+    kind: type[ProtobufMessage], answer: Callable[[Any], Awaitable[Any]]
+) -> "grpc.RpcMethodHandler[bytes, bytes]":
+    """Wrap ``answer`` so that a client reads a verdict, and nothing else, of what it raises."""
+
+    async def handle(data: bytes, context: Any) -> bytes:
+        try:
+            response: bytes = (await answer(oip.parse(kind, data))).SerializeToString()
+            return response
+        except Exception as error:
+            told = verdict(error)
+            await context.abort(getattr(grpc.StatusCode, told.status), told.text)
+            raise  # never reached: abort raises
+
+    return grpc.unary_unary_rpc_method_handler(
+        handle, request_deserializer=bytes, response_serializer=bytes
+    )
+
+
+def serve(
+    models: Models,
+    host: str = "127.0.0.1",
+    port: int = 8001,
+    *,
+    batching: Batching | None = None,
+    grace_s: float = 10.0,
+) -> None:
+    """Serve until SIGTERM or SIGINT, then answer what has been taken and return.
+
+    Prints one line of JSON once it listens: ``event``, ``host``, ``port`` and ``programs``.
+
+    Args:
+        models: What is served.
+        host: Address to listen at.
+        port: Port to listen at; 0 for any that is free.
+        batching: How requests are run together; None for the defaults.
+        grace_s: How long requests under way may take once it is told to stop.
+
+    Raises `ConfigError` where the port is taken.
+    """
+    asyncio.run(_serve(models, host, port, batching, grace_s))
+
+
+async def _serve(
+    models: Models, host: str, port: int, batching: Batching | None, grace_s: float
+) -> None:
+    service = CloudService(models, batching)
+    server = CloudServer(service, host, port)
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopped.set)
+    await server.start()
+    ready = {"event": "ready", "host": host, "port": server.port, "programs": models.names}
+    print(json.dumps(ready), file=sys.stdout, flush=True)
+    await stopped.wait()
+    await server.stop(grace_s)
+
+
+@contextmanager
+def serving(
+    models: Models,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    *,
+    batching: Batching | None = None,
+    grace_s: float = 10.0,
+) -> Iterator[str]:
+    """Serve on a thread of this process for as long as the context lasts.
+
+    Takes what `serve` takes, and raises what it raises.
+
+    Yields:
+        The target for a transport, such as ``127.0.0.1:41234``.
+    """
+    loop = LoopThread()
+
+    async def start() -> CloudServer:
+        service = CloudService(models, batching)
+        server = CloudServer(service, host, port)
+        await server.start()
+        return server
+
+    try:
+        server = loop.submit(start()).result()
+        try:
+            yield f"{host}:{server.port}"
+        finally:
+            loop.submit(server.stop(grace_s)).result()
+    finally:
+        loop.close()
