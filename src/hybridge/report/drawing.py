@@ -1,0 +1,195 @@
+"""A plan drawn: as a tree of text for a terminal, as SVG for a page."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from html import escape
+
+from rich.text import Text
+from rich.tree import Tree
+
+from hybridge.plan.answers import Abstain, Combine, Fused
+from hybridge.plan.choosers import Chooser
+from hybridge.plan.plan import Fork, Leaf, Node, Plan, Step
+from hybridge.report import style
+from hybridge.report.values import format_value
+
+_PLACE_COLOURS = {"edge": "green", "cloud": "blue"}
+
+
+def tree(plan: Plan) -> Tree:
+    """Return the plan as a tree for a terminal: programs with sizes, forks with thresholds."""
+    spec = plan.input
+    root = Tree(Text(f"{spec.name} {spec.dtype} {_shape(spec.shape)}", style="bold"))
+    _grow(root, plan, plan.root)
+    return root
+
+
+def _grow(above: Tree, plan: Plan, node: Node) -> None:
+    match node:
+        case Step():
+            line = Text.assemble(
+                (node.place, f"bold {_PLACE_COLOURS[node.place]}"),
+                " ",
+                (node.program, "bold"),
+                f"  {', '.join(_step_lines(plan, node))}",
+            )
+            _grow(above.add(line), plan, node.then)
+        case Fork():
+            fork = above.add(Text(f"fork by {node.chooser.kind.replace('_', ' ')}"))
+            for label, child in _labelled(node):
+                _grow(fork.add(Text(label, style="italic")), plan, child)
+        case Leaf():
+            above.add(Text(f"answer: {_answer(node.combine)}"))
+
+
+def _step_lines(plan: Plan, step: Step) -> list[str]:
+    program = plan.programs[step.program]
+    lines = [
+        f"{format_value(program.macs, 'count')} MACs",
+        f"{format_value(program.parameters, 'count')} parameters",
+        f"{format_value(program.size_bytes, 'bytes')} on disk",
+    ]
+    if step.place == "cloud":
+        lines.append(f"sent: {', '.join(step.feeds.values())} as {step.codec}")
+    return lines
+
+
+def _labelled(fork: Fork) -> Iterator[tuple[str, Node]]:
+    for index, child in enumerate(fork.children):
+        home = " (home)" if index == fork.home else ""
+        yield _branch_label(fork.chooser, index) + home, child
+
+
+def _branch_label(chooser: Chooser, child: int) -> str:
+    threshold = format_value(chooser.threshold, "number")
+    return f"kept: score ≤ {threshold}" if child == 0 else f"sent: score > {threshold}"
+
+
+def _answer(combine: Combine) -> str:
+    match combine:
+        case Fused():
+            weight = format_value(combine.base_weight, "number")
+            return f"{combine.base} fused with {combine.global_}, base weight {weight}"
+        case Abstain():
+            return f"none (abstain; {combine.logits} at hand)"
+        case _:
+            return combine.logits
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape))
+
+
+# The drawing for a page: boxes below one another, branches side by side.
+
+_BOX_WIDTH, _GAP, _FALL, _LINE_HEIGHT, _PADDING = 206.0, 22.0, 46.0, 17.0, 11.0
+
+
+@dataclass
+class _Box:
+    """A node laid out: its text, where it stands, and what hangs below it."""
+
+    title: str
+    lines: list[str]
+    ground: style.Ink
+    rim: style.Ink
+    label: str = ""
+    below: list["_Box"] = field(default_factory=list)
+
+    @property
+    def height(self) -> float:
+        return 2 * _PADDING + _LINE_HEIGHT * (1 + len(self.lines))
+
+    @property
+    def width(self) -> float:
+        """Width of the box with all that hangs below it."""
+        below = sum(box.width for box in self.below) + _GAP * max(0, len(self.below) - 1)
+        return max(_BOX_WIDTH, below)
+
+    @property
+    def depth(self) -> float:
+        """Height of the box with all that hangs below it."""
+        return self.height + max((_FALL + box.depth for box in self.below), default=0.0)
+
+
+def plan_svg(plan: Plan) -> str:
+    """Return the plan as inline SVG, in the page's colours for edge and cloud."""
+    shape = f"{plan.input.dtype}, {_shape(plan.input.shape)}"
+    root = _Box(plan.input.name, [shape], style.GROUND, style.MUTED)
+    root.below = [_box(plan, plan.root)]
+    margin = 2.0
+    width, height = root.width + 2 * margin, root.depth + 2 * margin
+    body = "".join(_drawn(root, margin + root.width / 2, margin))
+    return (
+        f'<svg class="drawing" role="img" aria-label="Plan" viewBox="0 0 {width:g} {height:g}" '
+        f'style="min-width: {0.65 * width:g}px; max-width: {width:g}px" '
+        'xmlns="http://www.w3.org/2000/svg" '
+        f'font-family="system-ui, sans-serif" font-size="12">{body}</svg>'
+    )
+
+
+def _box(plan: Plan, node: Node, label: str = "") -> _Box:
+    match node:
+        case Step():
+            ground, rim = (
+                (style.EDGE_GROUND, style.EDGE)
+                if node.place == "edge"
+                else (style.CLOUD_GROUND, style.CLOUD)
+            )
+            title = f"{node.program} · {node.place}"
+            below = [_box(plan, node.then)]
+            return _Box(title, _step_lines(plan, node), ground, rim, label, below)
+        case Fork():
+            below = [_box(plan, child, text) for text, child in _labelled(node)]
+            title = f"fork by {node.chooser.kind.replace('_', ' ')}"
+            return _Box(title, [], style.GROUND, style.MUTED, label, below)
+        case Leaf():
+            return _Box("answer", _wrapped(_answer(node.combine)), style.GROUND, style.TEXT, label)
+
+
+def _wrapped(text: str) -> list[str]:
+    return text.replace(", ", ",\n").replace(" fused with ", " fused with\n").split("\n")
+
+
+def _drawn(box: _Box, middle: float, top: float) -> Iterator[str]:
+    """Yield the box, whose centre line is at ``middle``, then its branches."""
+    left = middle - _BOX_WIDTH / 2
+    yield (
+        f'<rect x="{left:g}" y="{top:g}" width="{_BOX_WIDTH:g}" height="{box.height:g}" rx="8" '
+        f'style="fill: {style.variable(box.ground)}; stroke: {style.variable(box.rim)}"/>'
+    )
+    for index, line in enumerate([box.title, *box.lines]):
+        y = top + _PADDING + _LINE_HEIGHT * (index + 0.75)
+        ink, weight = (style.TEXT, "600") if index == 0 else (style.MUTED, "400")
+        yield _text(line, middle, y, ink, weight)
+    bottom, x = top + box.height, middle - box.width / 2
+    if len(box.below) == 1:
+        x = middle - box.below[0].width / 2
+    for child in box.below:
+        there = x + child.width / 2
+        yield from _branch(middle, bottom, there, bottom + _FALL, child.label)
+        yield from _drawn(child, there, bottom + _FALL)
+        x += child.width + _GAP
+
+
+def _branch(x0: float, y0: float, x1: float, y1: float, label: str) -> Iterator[str]:
+    halfway = y0 + 14
+    yield (
+        f'<path d="M{x0:g} {y0:g}V{halfway:g}H{x1:g}V{y1 - 6:g}m-4 0h8l-4 6z" '
+        f'style="fill: none; stroke: {style.variable(style.MUTED)}"/>'
+    )
+    if label:
+        yield _text(label, x1, y1 - 14, style.TEXT, "400")
+
+
+def _text(text: str, x: float, y: float, ink: style.Ink, weight: str) -> str:
+    """Return a line of text, its middle at ``x``, on a rim that hides what it crosses."""
+    rim = (
+        ""
+        if ink is not style.TEXT or weight != "400"
+        else (f"; stroke: {style.variable(style.GROUND)}; stroke-width: 6; paint-order: stroke")
+    )
+    return (
+        f'<text x="{x:g}" y="{y:g}" text-anchor="middle" font-weight="{weight}" '
+        f'style="fill: {style.variable(ink)}{rim}">{escape(text)}</text>'
+    )

@@ -1,0 +1,78 @@
+"""The figures of a report: accuracy over coverage and over MACs, latencies."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from hybridge.cost.operating import Curve
+from hybridge.report.charts import Axis, Line, Mark, Role, line_chart
+
+Floats = np.ndarray[Any, np.dtype[np.float64]]
+
+#: Points at which curves are drawn; more cannot be told apart on paper.
+RESOLUTION = 201
+
+
+def curve_line(name: str, curves: Curve | Sequence[Curve], over: str, role: Role = "other") -> Line:
+    """Return hybrid accuracy as a line; over several curves, their mean and its spread.
+
+    Args:
+        name: Its name in the legend.
+        curves: One curve, or one for each split.
+        over: What lies along the horizontal axis: ``coverage``, ``macs`` or another cost.
+        role: How it is drawn.
+    """
+    runs = [curves] if isinstance(curves, Curve) else list(curves)
+    axes = [_ascending(getattr(run, over), run.accuracy) for run in runs]
+    # Only where every run has a point; all runs of one method begin and end alike, or nearly so.
+    x = np.linspace(max(a[0][0] for a in axes), min(a[0][-1] for a in axes), RESOLUTION)
+    y = np.array([np.interp(x, *each) for each in axes])
+    band = y.std(axis=0, ddof=1) if len(runs) > 1 else None
+    return Line(name, x, y.mean(axis=0), band=band, role=role)
+
+
+def _ascending(x: Floats, y: Floats) -> tuple[Floats, Floats]:
+    return (x[::-1], y[::-1]) if x[0] > x[-1] else (x, y)
+
+
+def accuracy_over_coverage(lines: Sequence[Line], marks: Sequence[Mark] = ()) -> str:
+    """Return hybrid accuracy over the share of inputs kept on the edge, as SVG."""
+    return line_chart(
+        lines,
+        Axis("Coverage: share answered on the edge", "percent"),
+        Axis("Hybrid accuracy", "percent"),
+        marks=marks,
+    )
+
+
+def accuracy_over_macs(lines: Sequence[Line], marks: Sequence[Mark] = ()) -> str:
+    """Return hybrid accuracy over mean MACs per input, the router's included, as SVG."""
+    return line_chart(
+        lines,
+        Axis("Mean MACs per input, edge and cloud", "count"),
+        Axis("Hybrid accuracy", "percent"),
+        marks=marks,
+    )
+
+
+def latency_distribution(latency_ms: Mapping[str, Floats], main: str | None = None) -> str:
+    """Return what share of requests each method answers within a time, as SVG.
+
+    Args:
+        latency_ms: Latencies ``(n,)`` of each method, by its name.
+        main: Name of the method that stands out.
+    """
+    everything = np.concatenate([np.asarray(values) for values in latency_ms.values()])
+    least = max(float(everything.min()), 1e-3)
+    lines = []
+    for name, values in latency_ms.items():
+        x = np.maximum(np.sort(values), least)
+        x = np.concatenate(([x[0]], x))
+        share = np.arange(len(x)) / (len(x) - 1)
+        lines.append(Line(name, x, share, role="main" if name == main else "other", steps=True))
+    return line_chart(
+        lines,
+        Axis("Latency", "ms", log=bool(everything.max() > 30 * least)),
+        Axis("Share of requests answered", "percent"),
+    )
