@@ -1,0 +1,344 @@
+"""Routers and every baseline on the same axes, over repeated random halves.
+
+For each split, one half calibrates: routers, temperatures, fusion and all thresholds come from
+it. The other half reports. Accuracies are shares here and percent in `Evaluation.summary`.
+
+Letters: ``N`` images, ``K`` classes, ``F`` features.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+from torch import Tensor
+
+from hybridge.cost.operating import Costs, Curve, OperatingPoint, UnitCost, measure_at, sweep
+from hybridge.cost.target import Target, pick
+from hybridge.data.splits import halves
+from hybridge.design.query.fit import (
+    FittedRouter,
+    RouterData,
+    best_confidence,
+    concatenate,
+    cross_fit,
+    score_all,
+)
+from hybridge.design.query.fuse import fit_fusion
+from hybridge.design.query.oracle import agreement_oracle, sending_gain
+from hybridge.design.query.router import RouterSettings
+from hybridge.design.query.scores import Confidence, fit_temperature, measures
+from hybridge.errors import DataError
+from hybridge.plan.answers import Fused
+from hybridge.plan.tensors import Frozen
+from hybridge.progress import track
+
+METHODS = ("router", "entropy", "top1", "margin", "random", "agreement_oracle", "label_oracle")
+CONFIDENCES = ("entropy", "top1", "margin")
+Floats = NDArray[np.float64]
+_TIE_BREAK = 1e-3
+
+
+class EvaluateSettings(Frozen):
+    """What is evaluated.
+
+    Attributes:
+        splits: Number of random halves.
+        coverages: Shares to keep at which methods are compared.
+        ablations: Whether routers that lack one part of the method are evaluated too.
+    """
+
+    splits: int = Field(default=5, ge=1)
+    coverages: tuple[float, ...] = (0.9, 0.8, 0.7, 0.6)
+    ablations: bool = False
+
+
+@dataclass(frozen=True)
+class PairOutputs:
+    """What base and global say of the same images.
+
+    Attributes:
+        base_logits: ``(N, K)``.
+        global_logits: ``(N, K)``.
+        labels: ``(N,)``.
+        embedding: The base's penultimate features ``(N, F)``, or None.
+    """
+
+    base_logits: Tensor
+    global_logits: Tensor
+    labels: Tensor
+    embedding: Tensor | None = None
+
+    def take(self, index: Tensor) -> "PairOutputs":
+        """Return the rows at ``index`` ``(n,)``."""
+        embedding = None if self.embedding is None else self.embedding[index]
+        return PairOutputs(
+            self.base_logits[index], self.global_logits[index], self.labels[index], embedding
+        )
+
+    def router_data(self, fusion: Fused | None) -> RouterData:
+        """Return what a router is fitted on, where the answer after sending is fused or not."""
+        if fusion is None:
+            sent = torch.log_softmax(self.global_logits, dim=1)
+        else:
+            fused = fusion.log_scores(self.base_logits.numpy(), self.global_logits.numpy())
+            sent = torch.log_softmax(torch.from_numpy(fused), dim=1).float()
+        return RouterData(self.base_logits, sent, self.labels, self.embedding)
+
+    def accuracies(self) -> tuple[float, float]:
+        """Return the accuracy of base and of global."""
+        base = (self.base_logits.argmax(dim=1) == self.labels).double().mean()
+        global_ = (self.global_logits.argmax(dim=1) == self.labels).double().mean()
+        return float(base), float(global_)
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Scores of one method on both halves, as float64 arrays.
+
+    Attributes:
+        calibration: ``(n,)``; what thresholds are chosen on.
+        reporting: ``(m,)``.
+        router_macs: What computing the score costs on top of the base.
+    """
+
+    calibration: Floats
+    reporting: Floats
+    router_macs: int = 0
+
+
+@dataclass
+class MethodResult:
+    """One method over all splits.
+
+    Attributes:
+        method: Its name.
+        fused: Whether sent inputs are answered by base and global together.
+        points: Measured point of each split, by target coverage.
+        curves: Curve of each split, on the reporting half.
+        matching: Point of each split that was to match the cloud's accuracy.
+    """
+
+    method: str
+    fused: bool
+    points: dict[float, list[OperatingPoint]] = field(default_factory=dict)
+    curves: list[Curve] = field(default_factory=list)
+    matching: list[OperatingPoint] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class FittedSplit:
+    """What the first split fitted, for export.
+
+    Attributes:
+        router: Router for answers of the global alone.
+        fused_router: Router for fused answers.
+        fusion: How answers are fused.
+        confidence: The confidence score that routes best on the calibration half.
+        calibration: Images of the calibration half.
+        reporting: Images of the reporting half.
+    """
+
+    router: FittedRouter
+    fused_router: FittedRouter
+    fusion: Fused
+    confidence: Confidence
+    calibration: Tensor
+    reporting: Tensor
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """All methods over all splits.
+
+    Attributes:
+        base_accuracy: On all images, as a share.
+        global_accuracy: The same.
+        global_reporting: The global's accuracy on each reporting half.
+        results: By (method, fused).
+        first: What the first split fitted.
+        settings: What was evaluated.
+    """
+
+    base_accuracy: float
+    global_accuracy: float
+    global_reporting: list[float]
+    results: dict[tuple[str, bool], MethodResult]
+    first: FittedSplit
+    settings: EvaluateSettings
+
+
+def evaluate(
+    pair: PairOutputs,
+    base_macs: int,
+    global_macs: int,
+    router_settings: RouterSettings,
+    settings: EvaluateSettings,
+    *,
+    seed: int,
+    extra: PairOutputs | None = None,
+) -> Evaluation:
+    """Fit and measure every method over repeated random halves.
+
+    Args:
+        pair: Outputs on images that neither network has fitted.
+        base_macs: ``R_base``.
+        global_macs: ``R_global``.
+        router_settings: How routers are fitted.
+        settings: What is evaluated.
+        seed: Of halves, routers and the random baseline.
+        extra: Outputs on more images that neither has fitted; routers are fitted on them too.
+    """
+    variants = {"router": router_settings}
+    if settings.ablations:
+        variants |= ablations(router_settings)
+    results: dict[tuple[str, bool], MethodResult] = {}
+    global_reporting: list[float] = []
+    first: FittedSplit | None = None
+    for number in track(range(settings.splits), "evaluating splits"):
+        calibration, reporting = map(torch.from_numpy, halves(len(pair.labels), seed=seed + number))
+        half = _Half(pair, calibration, reporting, extra, seed + number)
+        global_reporting.append(pair.take(reporting).accuracies()[1])
+        fitted: dict[bool, FittedRouter] = {}
+        for fused in (False, True):
+            for name, scored, router in half.methods(fused, variants):
+                if name == "router" and router is not None:
+                    fitted[fused] = router
+                costs = Costs(macs=UnitCost(base_macs + scored.router_macs, global_macs))
+                result = results.setdefault((name, fused), MethodResult(name, fused))
+                half.measure(result, scored, costs, settings.coverages)
+        if first is None:
+            first = FittedSplit(
+                fitted[False], fitted[True], half.fusion, half.confidence, calibration, reporting
+            )
+    assert first is not None
+    base_accuracy, global_accuracy = pair.accuracies()
+    return Evaluation(base_accuracy, global_accuracy, global_reporting, results, first, settings)
+
+
+def ablations(settings: RouterSettings) -> dict[str, RouterSettings]:
+    """Return routers that each lack, or add, one part of ``settings``."""
+    changes: dict[str, dict[str, object]] = {
+        "router_scratch": {"start": "scratch"},
+        "router_scratch_no_penalty": {"start": "scratch", "coverage_penalty": 0.0},
+        "router_scratch_no_oracle_weight": {"start": "scratch", "oracle_weight": 0.0},
+        "router_scratch_relaxed": {"start": "scratch", "loss": "relaxed"},
+        "router_embedding": {"embedding": not settings.embedding},
+    }
+    return {name: settings.model_copy(update=change) for name, change in changes.items()}
+
+
+class _Half:
+    """One split: what is fitted on its calibration half and measured on its reporting half."""
+
+    def __init__(
+        self,
+        pair: PairOutputs,
+        calibration: Tensor,
+        reporting: Tensor,
+        extra: PairOutputs | None,
+        seed: int,
+    ) -> None:
+        self.calibration, self.reporting = pair.take(calibration), pair.take(reporting)
+        self.extra, self.seed = extra, seed
+        seen = self.calibration
+        self.fusion = fit_fusion(seen.base_logits, seen.global_logits, seen.labels)
+        self.confidence = best_confidence(seen.router_data(None))
+
+    def methods(
+        self, fused: bool, variants: Mapping[str, RouterSettings]
+    ) -> Iterator[tuple[str, Scored, FittedRouter | None]]:
+        """Yield name and scores of every method, with the router where it is one."""
+        fusion = self.fusion if fused else None
+        calibration = self.calibration.router_data(fusion)
+        reporting = self.reporting.router_data(fusion)
+        for name, settings in variants.items():
+            if settings.embedding and calibration.embedding is None:
+                continue
+            router = self._fit(calibration, fusion, settings)
+            held_out = router.held_out_scores[: len(calibration)]
+            scored = Scored(
+                _array(held_out), _array(score_all(router.router, reporting)), router_macs(router)
+            )
+            yield name, scored, router
+        for name, score in self._baselines().items():
+            scored = Scored(score(self.calibration, calibration), score(self.reporting, reporting))
+            yield name, scored, None
+
+    def _fit(
+        self, calibration: RouterData, fusion: Fused | None, settings: RouterSettings
+    ) -> FittedRouter:
+        data = calibration
+        if self.extra is not None:
+            data = concatenate([calibration, self.extra.router_data(fusion)])
+        return cross_fit(data, settings, self.seed)
+
+    def _baselines(self) -> dict[str, Callable[[PairOutputs, RouterData], Floats]]:
+        temperature = fit_temperature(self.calibration.base_logits, self.calibration.labels)
+        rng = np.random.default_rng(self.seed)
+        baselines: dict[str, Callable[[PairOutputs, RouterData], Floats]] = {}
+        for name in measures:
+            baselines[name] = _confidence(Confidence(name))
+            baselines[f"{name}_tempered"] = _confidence(Confidence(name, temperature))
+        baselines["random"] = lambda pair, data: rng.random(len(data))
+        baselines["agreement_oracle"] = _agreement
+        baselines["label_oracle"] = _label
+        return baselines
+
+    def measure(
+        self,
+        result: MethodResult,
+        scored: Scored,
+        costs: Costs,
+        coverages: tuple[float, ...],
+    ) -> None:
+        """Choose thresholds on the calibration half, and add what they bring to ``result``."""
+        fusion = self.fusion if result.fused else None
+        seen, held = self.calibration.router_data(fusion), self.reporting.router_data(fusion)
+        calibrated = sweep(
+            scored.calibration, seen.base_right.numpy(), seen.sent_right.numpy(), costs
+        )
+        report = (scored.reporting, held.base_right.numpy(), held.sent_right.numpy(), costs)
+        for coverage in coverages:
+            threshold = pick(calibrated, Target(coverage=coverage)).threshold
+            result.points.setdefault(coverage, []).append(measure_at(threshold, *report))
+        cloud = self.calibration.accuracies()[1]
+        best = float(calibrated.accuracy.max())
+        threshold = pick(calibrated, Target(accuracy=min(cloud, best))).threshold
+        result.matching.append(measure_at(threshold, *report))
+        result.curves.append(sweep(*report))
+
+
+def router_macs(fitted: FittedRouter) -> int:
+    """Return ``R_router``: the multiply-accumulates of the router's fully connected layers."""
+    layers = [m for m in fitted.router.modules() if isinstance(m, torch.nn.Linear)]
+    return sum(layer.in_features * layer.out_features for layer in layers)
+
+
+def _array(scores: Tensor) -> Floats:
+    if not torch.isfinite(scores).all():
+        raise DataError("a router gave scores that are not finite; expected finite base logits")
+    return scores.double().numpy()
+
+
+def _confidence(confidence: Confidence) -> Callable[[PairOutputs, RouterData], Floats]:
+    def score(pair: PairOutputs, data: RouterData) -> Floats:
+        with torch.no_grad():
+            scores: Floats = confidence(pair.base_logits.double()).numpy()
+        return scores
+
+    return score
+
+
+def _agreement(pair: PairOutputs, data: RouterData) -> Floats:
+    """Send where base and global disagree; among equals, the less certain first."""
+    apart = agreement_oracle(pair.base_logits.argmax(dim=1), pair.global_logits.argmax(dim=1))
+    return apart.double().numpy() + _TIE_BREAK * _confidence(Confidence("entropy"))(pair, data)
+
+
+def _label(pair: PairOutputs, data: RouterData) -> Floats:
+    """Send where sending helps, keep where it hurts; among equals, the less certain first."""
+    gain = sending_gain(data.base_right, data.sent_right).double().numpy()
+    return gain + _TIE_BREAK * _confidence(Confidence("entropy"))(pair, data)
