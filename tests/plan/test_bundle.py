@@ -11,7 +11,7 @@ from hybridge.errors import BundleError, PlanError
 from hybridge.plan.bundle import load_bundle, save_bundle
 from hybridge.plan.manifest import write_manifest
 from hybridge.plan.variants import edge_only, with_threshold
-from tiny_plans import pair_plan
+from tiny_plans import assert_same_rehearsal, pair_plan, pair_rehearsal
 
 METADATA = {"name": "tiny", "seed": 7, "figures": {"accuracy": 0.5, "codecs": ["raw"]}}
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 from types import TracebackType
@@ -101,7 +100,7 @@ class EdgeRuntime:
     async def predict_stream(
         self, xs: AsyncIterator[Input], deadline_ms: float | None = None, in_flight: int = 4
     ) -> AsyncIterator[Answer]:
-        """Yield an answer for each of ``xs``, in order, while the next are being worked on.
+        """Yield an answer for each of ``xs``, in order, each as soon as it is there.
 
         Args:
             xs: The inputs.
@@ -109,17 +108,30 @@ class EdgeRuntime:
             in_flight: How many inputs are worked on at once, so that waiting for the cloud does
                 not hold up the edge.
         """
-        begun: deque[asyncio.Task[Answer]] = deque()
+        room = asyncio.Semaphore(in_flight)
+        begun: asyncio.Queue[asyncio.Task[Answer] | None] = asyncio.Queue()
+
+        async def begin() -> None:
+            try:
+                async for x in xs:
+                    await room.acquire()
+                    work = asyncio.to_thread(self.predict, x, deadline_ms)
+                    begun.put_nowait(asyncio.create_task(work))
+            finally:
+                begun.put_nowait(None)
+
+        reader = asyncio.create_task(begin())
         try:
-            async for x in xs:
-                begun.append(asyncio.create_task(asyncio.to_thread(self.predict, x, deadline_ms)))
-                if len(begun) >= in_flight:
-                    yield await begun.popleft()
-            while begun:
-                yield await begun.popleft()
+            while (task := await begun.get()) is not None:
+                answer = await task
+                room.release()
+                yield answer
+            await reader
         finally:
-            for task in begun:
-                task.cancel()
+            reader.cancel()
+            while not begun.empty():
+                if (task := begun.get_nowait()) is not None:
+                    task.cancel()
 
     def close(self) -> None:
         """Close the transport; answers go on coming from the edge."""

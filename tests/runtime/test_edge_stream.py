@@ -1,0 +1,105 @@
+import asyncio
+import threading
+
+import pytest
+
+from hybridge.errors import SignatureError, TransportError
+from hybridge.plan.bundle import Bundle
+from hybridge.plan.variants import edge_only, with_threshold
+from hybridge.runtime.edge.edge import EdgeRuntime
+from hybridge.runtime.edge.mock import MockTransport
+from tiny_plans import images, pair_plan
+
+
+@pytest.fixture(scope="module")
+def plan(tmp_path_factory):
+    return pair_plan(tmp_path_factory.mktemp("programs"))
+
+
+async def each(xs):
+    for x in xs:
+        yield x
+
+
+async def collect(runtime, xs, **more):
+    return [answer async for answer in runtime.predict_stream(each(xs), **more)]
+
+
+@pytest.mark.parametrize("in_flight", [1, 3, 100])
+def test_a_stream_is_answered_in_order(plan, in_flight):
+    runtime = EdgeRuntime(Bundle(edge_only(plan)))
+    xs = list(images(10))
+    answers = asyncio.run(collect(runtime, xs, in_flight=in_flight))
+    expected = [runtime.predict(x).probabilities.tolist() for x in xs]
+    assert [answer.probabilities.tolist() for answer in answers] == expected
+
+
+def test_waiting_for_the_cloud_does_not_hold_up_the_stream(plan):
+    # Each call waits until three of them are there: with fewer in flight none would come back.
+    together = threading.Barrier(3)
+
+    def reply(message):
+        together.wait(timeout=10)
+        raise TransportError("away")
+
+    runtime = EdgeRuntime(Bundle(with_threshold(plan, -1e9)), MockTransport(reply))
+    answers = asyncio.run(collect(runtime, list(images(6)), in_flight=3))
+    assert [answer.failure for answer in answers] == ["away"] * 6
+
+
+def test_an_input_that_does_not_fit_ends_the_stream(plan):
+    runtime = EdgeRuntime(Bundle(edge_only(plan)))
+    xs = [*images(2), images(2), *images(2)]
+    with pytest.raises(SignatureError):
+        asyncio.run(collect(runtime, xs, in_flight=2))
+
+
+def test_a_stream_may_be_left_early(plan):
+    runtime = EdgeRuntime(Bundle(edge_only(plan)))
+
+    async def first():
+        stream = runtime.predict_stream(each(list(images(9))))
+        answer = await anext(stream)
+        await stream.aclose()
+        return answer
+
+    assert asyncio.run(first()).label is not None
+
+
+def test_an_answer_comes_before_the_next_input_does(plan):
+    runtime = EdgeRuntime(Bundle(edge_only(plan)))
+
+    async def in_turn():
+        answered = asyncio.Event()
+
+        async def camera():
+            for x in images(3):
+                yield x
+                await answered.wait()
+                answered.clear()
+
+        count = 0
+        async for _ in runtime.predict_stream(camera()):
+            count += 1
+            answered.set()
+        return count
+
+    assert asyncio.run(asyncio.wait_for(in_turn(), timeout=10)) == 3
+
+
+def test_an_error_of_the_source_is_raised_after_its_answers(plan):
+    runtime = EdgeRuntime(Bundle(edge_only(plan)))
+
+    async def breaking():
+        for x in images(3):
+            yield x
+        raise OSError("camera unplugged")
+
+    async def count():
+        answers = 0
+        with pytest.raises(OSError, match="unplugged"):
+            async for _ in runtime.predict_stream(breaking()):
+                answers += 1
+        return answers
+
+    assert asyncio.run(count()) == 3
