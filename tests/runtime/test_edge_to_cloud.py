@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from tiny_plans import images, pair_plan
 
 from hybridge.data.dataset import ArrayDataset
 from hybridge.plan.bundle import load_bundle, save_bundle
@@ -13,6 +12,7 @@ from hybridge.runtime.cloud.server import serving
 from hybridge.runtime.edge.edge import EdgeRuntime
 from hybridge.runtime.edge.grpc import GrpcTransport
 from hybridge.runtime.rehearse import rehearse
+from tiny_plans import images, pair_plan
 
 COUNT = 40
 

@@ -95,6 +95,17 @@ def test_the_cloud_is_given_what_is_left_of_the_deadline():
     assert requests[1].left_ms == 7.0
 
 
+def test_a_home_that_forks_does_not_hide_the_failure():
+    plan = pair()
+    kept, ask = plan.root.then.children
+    home = Fork(chooser=ScoreThreshold(), children=(kept, kept))
+    fork = plan.root.then.model_copy(update={"children": (home, ask)})
+    root = plan.root.model_copy(update={"then": fork})
+    nested = Plan(input=X, programs=plan.programs, root=root)
+    _, decision = drive(walk(nested, 0.0), Ran(1.0, score=SEND), Failed(2.0, 0, "down"))
+    assert (decision.path, decision.reason) == ((0, 1), "fell back: down")
+
+
 @pytest.mark.parametrize("ended_ms", [20.0, 25.0])
 def test_with_nothing_left_the_cloud_is_not_asked(ended_ms):
     requests, decision = drive(walk(pair(), 0.0, deadline_ms=20.0), Ran(ended_ms, score=SEND))

@@ -61,8 +61,8 @@ def walk(plan: Plan, now_ms: float, deadline_ms: float | None = None) -> Walk:
             raise TransportError(f"{failure}; the plan has no answer without the cloud")
         else:
             node, path = home
-            reason = f"fell back: {failure}"
-    return course.decide(path, node, reason)
+    # A fork inside the home may have chosen since, but the failure is why the walk came there.
+    return course.decide(path, node, f"fell back: {course.failure}" if course.failure else reason)
 
 
 def _ask(step: Step, path: Path, course: "_Course") -> Generator[Request, Event, str | None]:
