@@ -147,10 +147,10 @@ def _from_typed(tensor: pb.Tensor) -> bytes:
             f"tensor {tensor.name!r}: datatype {tensor.datatype[:16]!r} has no typed contents "
             "here; send it in the raw contents"
         )
-    try:
-        values = np.array(getattr(tensor.contents, field), dtype=_dtype(tensor))
-    except OverflowError as error:
-        raise DataError(f"tensor {tensor.name!r}: values beyond {tensor.datatype}") from error
+    given = np.array(getattr(tensor.contents, field))
+    values = given.astype(_dtype(tensor))
+    if not np.array_equal(values, given, equal_nan=True):
+        raise DataError(f"tensor {tensor.name!r}: values beyond {tensor.datatype}")
     return values.tobytes()
 
 

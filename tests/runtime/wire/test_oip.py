@@ -1,0 +1,236 @@
+import struct
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from hybridge.codecs.codec import codec_named, decode
+from hybridge.errors import DataError, SignatureError
+from hybridge.plan.program import Program
+from hybridge.plan.tensors import TensorSpec
+from hybridge.runtime.wire import oip
+from hybridge.runtime.wire import oip_pb2 as pb
+from hybridge.runtime.wire.message import Message
+
+DTYPES = sorted(oip.DATATYPES)
+LIMIT = 1 << 20
+
+
+def program(*inputs):
+    return Program(
+        name="p",
+        sha256="a" * 64,
+        size_bytes=1,
+        inputs=[TensorSpec(name=n, dtype=d, shape=s) for n, d, s in inputs],
+        outputs=[TensorSpec(name="y", dtype="float32", shape=(2,))],
+    )
+
+
+def crossed(message, target):
+    data = oip.to_request(message).SerializeToString()
+    return oip.from_request(oip.parse(pb.ModelInferRequest, data), target)
+
+
+def varint(number):
+    out = b""
+    while number > 0x7F:
+        out += bytes([number & 0x7F | 0x80])
+        number >>= 7
+    return out + bytes([number])
+
+
+def field(number, payload):
+    """Return a length-delimited protobuf field, by hand."""
+    return varint(number << 3 | 2) + varint(len(payload)) + payload
+
+
+@settings(deadline=None, max_examples=60)
+@given(data=st.data(), left_ms=st.none() | st.floats(-10, 1e6))
+def test_raw_tensors_of_every_dtype_cross_unchanged(data, left_ms):
+    dtype = data.draw(st.sampled_from(DTYPES))
+    array = data.draw(hnp.arrays(dtype, hnp.array_shapes(min_dims=1, max_dims=4)))
+    target = program(("x", dtype, array.shape[1:]))
+    message = Message("p", target.sha256, {"x": codec_named("raw").encode(array)}, left_ms)
+    arrived = crossed(message, target)
+    assert arrived == message
+    np.testing.assert_array_equal(decode(arrived.tensors["x"], LIMIT), array)
+
+
+def test_raw_and_encoded_inputs_cross_together():
+    target = program(
+        ("image", "uint8", (8, 8, 3)), ("features", "float32", (4,)), ("n", "int64", ())
+    )
+    rng = np.random.default_rng(0)
+    message = Message(
+        "p",
+        target.sha256,
+        {
+            "image": codec_named("jpeg-90").encode(rng.integers(0, 256, (3, 8, 8, 3), np.uint8)),
+            "features": codec_named("int8-zstd").encode(rng.random((3, 4), np.float32)),
+            "n": codec_named("raw").encode(np.arange(3)),
+        },
+        left_ms=12.5,
+    )
+    assert crossed(message, target) == message
+
+
+def test_request_has_the_protocols_field_numbers():
+    array = np.arange(6, dtype=np.float32).reshape(2, 3)
+    request = oip.to_request(Message("net", "f" * 64, {"x": codec_named("raw").encode(array)}, 7.5))
+    left = field(1, b"left_ms") + field(2, varint(4 << 3 | 1) + struct.pack("<d", 7.5))
+    tensor = field(1, b"x") + field(2, b"FP32") + field(3, bytes([2, 3]))
+    expected = (
+        field(1, b"net")
+        + field(2, b"f" * 64)
+        + field(4, left)
+        + field(5, tensor)
+        + field(7, array.tobytes())
+    )
+    assert request.SerializeToString(deterministic=True) == expected
+
+
+def test_encoded_inputs_are_bytes_tensors_with_their_codec():
+    encoded = codec_named("jpeg-90").encode(np.zeros((2, 4, 4, 3), np.uint8))
+    request = oip.to_request(Message("p", "a" * 64, {"x": encoded}))
+    (tensor,) = request.inputs
+    assert (tensor.datatype, list(tensor.shape)) == ("BYTES", [2])
+    assert tensor.parameters["codec"].string_param == "jpeg-90"
+    first = encoded.payload[0]
+    (raw,) = request.raw_input_contents
+    assert raw.startswith(struct.pack("<I", len(first)) + first)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "contents"),
+    [
+        ("uint8", {"uint_contents": [1, 2, 255, 4]}),
+        ("int8", {"int_contents": [1, -2, 3, -128]}),
+        ("int32", {"int_contents": [1, -2, 3, 4]}),
+        ("int64", {"int64_contents": [1, -2, 3, 2**40]}),
+        ("float32", {"fp32_contents": [1, -2.5, 3, 4]}),
+        ("bool", {"bool_contents": [True, False, True, True]}),
+    ],
+)
+def test_typed_contents_are_taken_too(dtype, contents):
+    request = pb.ModelInferRequest(model_name="p")
+    tensor = request.inputs.add(name="x", datatype=oip.DATATYPES[dtype], shape=[2, 2])
+    tensor.contents.CopyFrom(pb.Contents(**contents))
+    message = oip.from_request(request, program(("x", dtype, (2,))))
+    (values,) = contents.values()
+    np.testing.assert_array_equal(
+        decode(message.tensors["x"], LIMIT), np.array(values, dtype).reshape(2, 2)
+    )
+
+
+def test_typed_bytes_carry_a_codec():
+    encoded = codec_named("webp").encode(np.zeros((2, 4, 4, 3), np.uint8))
+    request = pb.ModelInferRequest(model_name="p")
+    tensor = request.inputs.add(name="x", datatype="BYTES", shape=[2])
+    tensor.parameters["codec"].string_param = "webp"
+    tensor.contents.bytes_contents.extend(encoded.payload)
+    assert oip.from_request(request, program(("x", "uint8", (4, 4, 3)))).tensors["x"] == encoded
+
+
+def raw_request(datatype="FP32", shape=(1, 2), raw=(bytes(8),), parameters=None, name="x"):
+    request = pb.ModelInferRequest(model_name="p", raw_input_contents=raw)
+    tensor = request.inputs.add(name=name, datatype=datatype, shape=shape)
+    for key, value in (parameters or {}).items():
+        tensor.parameters[key].string_param = value
+    return request
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        raw_request(datatype="FP64"),
+        raw_request(shape=(1, 3)),
+        raw_request(shape=()),
+        raw_request(shape=(-1, -2)),
+        raw_request(shape=(0, 2), raw=(b"",)),
+        raw_request(shape=(2**40, 0), raw=(b"",)),
+        raw_request(raw=(bytes(8), bytes(8))),
+        raw_request(datatype="FP16", raw=()),
+        raw_request(raw=()),
+        raw_request(datatype="BYTES", shape=(1,), raw=(b"\4\0\0\0abcd",)),
+        raw_request("BYTES", (2,), (b"\4\0\0\0abcd",), {"codec": "raw"}),
+        raw_request("BYTES", (1,), (b"\5\0\0\0abcd",), {"codec": "raw"}),
+        raw_request("BYTES", (1,), (b"\5\0",), {"codec": "raw"}),
+        raw_request("BYTES", (1,), (b"\xff\xff\xff\xff",), {"codec": "raw"}),
+    ],
+)
+def test_malformed_requests_are_data_errors(request_):
+    with pytest.raises(DataError):
+        oip.from_request(request_, program(("x", "float32", (2,))))
+
+
+def test_typed_values_beyond_their_datatype_are_refused():
+    request = pb.ModelInferRequest()
+    tensor = request.inputs.add(name="x", datatype="UINT8", shape=[1, 1])
+    tensor.contents.uint_contents.append(300)
+    with pytest.raises(DataError, match="UINT8"):
+        oip.from_request(request, program(("x", "uint8", (1,))))
+
+
+def test_other_inputs_than_the_programs_are_refused():
+    for request in (raw_request(name="z"), pb.ModelInferRequest()):
+        with pytest.raises(SignatureError, match="'x'"):
+            oip.from_request(request, program(("x", "float32", (2,))))
+
+
+@pytest.mark.parametrize(
+    "parameter", [pb.Parameter(string_param="soon"), pb.Parameter(double_param=float("nan"))]
+)
+def test_time_left_must_be_a_number(parameter):
+    request = raw_request()
+    request.parameters["left_ms"].CopyFrom(parameter)
+    with pytest.raises(DataError, match="left_ms"):
+        oip.from_request(request, program(("x", "float32", (2,))))
+
+
+def test_time_left_may_be_an_integer():
+    request = raw_request()
+    request.parameters["left_ms"].int64_param = 40
+    assert oip.from_request(request, program(("x", "float32", (2,)))).left_ms == 40
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.binary(max_size=200))
+def test_any_bytes_are_refused_or_parsed(data):
+    try:
+        request = oip.parse(pb.ModelInferRequest, data)
+        oip.from_request(request, program(("x", "float32", (2,))))
+    except (DataError, SignatureError):
+        pass
+
+
+def test_reply_crosses_unchanged():
+    tensors = {
+        "logits": np.random.default_rng(0).random((3, 4), np.float32),
+        "score": np.zeros(3, np.float32),
+    }
+    response = oip.to_response(tensors, program="p", sha256="a" * 64, id_="7", cloud_ms=1.5)
+    assert (response.model_name, response.model_version, response.id) == ("p", "a" * 64, "7")
+    reply = oip.from_response(oip.parse(pb.ModelInferResponse, response.SerializeToString()))
+    assert reply.cloud_ms == 1.5
+    for name, array in tensors.items():
+        np.testing.assert_array_equal(reply.tensors[name], array)
+
+
+def test_reply_of_another_server_needs_no_cloud_time():
+    response = pb.ModelInferResponse()
+    tensor = response.outputs.add(name="y", datatype="FP32", shape=[1, 2])
+    tensor.contents.fp32_contents.extend([1, 2])
+    reply = oip.from_response(response)
+    assert reply.cloud_ms == 0
+    np.testing.assert_array_equal(reply.tensors["y"], [[1, 2]])
+
+
+def test_damaged_reply_is_a_data_error():
+    response = oip.to_response(
+        {"y": np.zeros((1, 2), np.float32)}, program="p", sha256="", id_="", cloud_ms=0
+    )
+    response.raw_output_contents[0] = b"short"
+    with pytest.raises(DataError, match="'y'"):
+        oip.from_response(response)
