@@ -1,0 +1,65 @@
+"""Choosing the threshold of a selective query from its rehearsal."""
+
+from hybridge.cost.device import devices
+from hybridge.cost.estimate import price_query
+from hybridge.cost.operating import OperatingPoint
+from hybridge.cost.target import Target, choose
+from hybridge.errors import PlanError
+from hybridge.links.link import links
+from hybridge.plan.plan import Plan
+from hybridge.plan.rehearsal import Rehearsal
+from hybridge.plan.tensors import Frozen
+
+
+class Surroundings(Frozen):
+    """What a plan is priced for, by the names of presets.
+
+    Attributes:
+        device: Profile of the edge device.
+        cloud: Profile of the server.
+        link: What lies between.
+    """
+
+    device: str = "xiaomi-mi6x"
+    cloud: str = "v100"
+    link: str = "lte"
+
+
+def tune(
+    plan: Plan, rehearsal: Rehearsal, target: Target, surroundings: Surroundings
+) -> OperatingPoint:
+    """Return the operating point that reaches ``target`` on the rehearsed data.
+
+    Args:
+        plan: A selective query: base and router on the edge, one fork, the global in the cloud.
+        rehearsal: Played with its programs.
+        target: What to reach.
+        surroundings: What prices it.
+
+    Raises:
+        InfeasibleError: No threshold reaches the target; names the nearest value that one does.
+        PlanError: The plan is not a selective query.
+    """
+    steps = list(plan.steps("cloud"))
+    if len(steps) != 1 or len(steps[0][0]) != 1:
+        raise PlanError(
+            "tuning expects one fork with one cloud step below it, "
+            f"got a plan with {len(steps)} cloud steps"
+        )
+    path, step = steps[0]
+    fork = path[:-1]
+    price = price_query(
+        [layer for program in plan.programs_at("edge") for layer in program.layers],
+        plan.programs[step.program].layers,
+        rehearsal.payload_bytes[path, step.codec],
+        device=devices.get(surroundings.device),
+        cloud=devices.get(surroundings.cloud),
+        link=links.get(surroundings.link),
+    )
+    return choose(
+        rehearsal.score[fork],
+        rehearsal.answers((*fork, 0)) == rehearsal.truth,
+        rehearsal.answers(path, step.codec) == rehearsal.truth,
+        price.costs(),
+        target,
+    )

@@ -1,0 +1,1 @@
+"""Recipes: where the wings meet."""

@@ -1,0 +1,297 @@
+"""A hybrid recipe, run: data, networks, alternating training, evaluation, bundle."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from pydantic import JsonValue
+
+from hybridge import __version__
+from hybridge.cost.operating import OperatingPoint
+from hybridge.cost.tune import tune
+from hybridge.data.dataset import Dataset, subset
+from hybridge.data.splits import Split, folds
+from hybridge.design.graph.count import count_layers
+from hybridge.design.nets.network import PixelNetwork, build, networks
+from hybridge.design.nets.weights import load_weights, save_weights
+from hybridge.design.query.alternate import CycleRecord, Mode, Twin, alternate
+from hybridge.design.query.evaluate import Evaluation, PairOutputs, evaluate
+from hybridge.design.query.make_plan import make_plan
+from hybridge.design.query.router import Router
+from hybridge.design.query.scores import Confidence
+from hybridge.design.store import Store
+from hybridge.design.train.loop import fit
+from hybridge.design.train.outputs import keep_outputs
+from hybridge.errors import ConfigError
+from hybridge.plan.bundle import Bundle, save_bundle
+from hybridge.plan.layers import total_macs
+from hybridge.plan.variants import with_threshold
+from hybridge.recipes.schema import DeployConfig, HybridRecipe, NetworkConfig
+from hybridge.runtime.rehearse import rehearse
+
+CHECKPOINTS = "checkpoints"
+LOGS = "logs"
+
+
+@dataclass(frozen=True)
+class RecipeData:
+    """The images of a recipe, opened.
+
+    Attributes:
+        held_out: To be halved: calibration and reporting.
+        train: For networks, or None.
+        router: For routers besides the calibration halves, or None.
+    """
+
+    held_out: Dataset
+    train: Dataset | None
+    router: Dataset | None
+
+
+@dataclass(frozen=True)
+class HybridRun:
+    """What a recipe came to.
+
+    Attributes:
+        recipe: As it was run.
+        data: Its images.
+        base: The edge's network.
+        global_: The cloud's network.
+        cycles: Records of alternating training; empty in mode ``r``.
+        evaluation: Every method over all splits.
+    """
+
+    recipe: HybridRecipe
+    data: RecipeData
+    base: PixelNetwork
+    global_: PixelNetwork
+    cycles: tuple[CycleRecord, ...]
+    evaluation: Evaluation
+
+    @property
+    def split(self) -> Split:
+        """The reporting half that goes with the bundle, with its fingerprint."""
+        return Split(self.data.held_out, self.evaluation.first.reporting.numpy())
+
+
+def check(recipe: HybridRecipe, root: Path) -> None:
+    """Raise `ConfigError` naming everything that would stop the recipe, without running it."""
+    faults = recipe.faults(root)
+    if faults:
+        raise ConfigError("; ".join(faults))
+
+
+def run(recipe: HybridRecipe, root: Path, folder: Path, *, training: bool = True) -> HybridRun:
+    """Train what is to be trained, and evaluate.
+
+    Args:
+        recipe: What to do.
+        root: Folder that data paths start from.
+        folder: Where checkpoints, weights and logs are kept; a run that was cut off goes on there.
+        training: Off: networks must be trained already; nothing is.
+
+    Raises:
+        ConfigError: The recipe cannot be run; nothing has been written.
+    """
+    check(recipe, root)
+    data = open_data(recipe, root)
+    trainer = _Networks(recipe, root, folder, data, training)
+    base, global_ = trainer.network("base"), trainer.network("global")
+    cycles: tuple[CycleRecord, ...] = ()
+    if recipe.mode != "r":
+        cycles = trainer.alternate(base, global_, recipe.mode)
+    evaluation = evaluate_pair(recipe, data, base, global_)
+    return HybridRun(recipe, data, base, global_, cycles, evaluation)
+
+
+def open_data(recipe: HybridRecipe, root: Path) -> RecipeData:
+    """Open the images of a recipe; raises `DataError`, or `ConfigError` where classes differ."""
+    geometry = recipe.geometry()
+    sources = recipe.data
+    held_out = sources.held_out.open(geometry, root)
+    train = sources.train.open(geometry, root) if sources.train else None
+    router = sources.router.open(geometry, root) if sources.router else None
+    for key, other in (("train", train), ("router", router)):
+        if other is not None and len(other.class_names) != len(held_out.class_names):
+            raise ConfigError(
+                f"data.{key} has {len(other.class_names)} classes, data.held_out has "
+                f"{len(held_out.class_names)}; they must be the same"
+            )
+    return RecipeData(held_out, train, router)
+
+
+def evaluate_pair(
+    recipe: HybridRecipe, data: RecipeData, base: PixelNetwork, global_: PixelNetwork
+) -> Evaluation:
+    """Evaluate every method on the held-out images; outputs are computed once and kept."""
+    store = Store()
+    pair = _pair_outputs(base, global_, data.held_out, store)
+    extra = _pair_outputs(base, global_, data.router, store) if data.router else None
+    example = torch.from_numpy(data.held_out.pixels(np.arange(1)))
+    return evaluate(
+        pair,
+        total_macs(count_layers(base, example)),
+        total_macs(count_layers(global_, example)),
+        recipe.router,
+        recipe.evaluate,
+        seed=recipe.seed,
+        extra=extra,
+    )
+
+
+def deploy(
+    run: HybridRun, folder: Path, deploy: DeployConfig, router: Router | Confidence | None = None
+) -> tuple[Bundle, OperatingPoint]:
+    """Export the hybrid that the first split fitted, rehearse it, tune it and save the bundle.
+
+    Args:
+        run: What to export.
+        folder: Where the bundle is written.
+        deploy: What goes into it.
+        router: What decides instead of the fitted router.
+
+    Raises:
+        InfeasibleError: No threshold reaches the target; no bundle has been written.
+    """
+    first = run.evaluation.first
+    fitted = first.fused_router if deploy.fused else first.router
+    programs = folder.parent / f".{folder.name}-programs"
+    plan = make_plan(
+        run.base,
+        router or fitted.router,
+        run.global_,
+        geometry=run.recipe.geometry(),
+        class_names=run.data.held_out.class_names,
+        directory=programs,
+        fused=first.fusion if deploy.fused else None,
+        codec=deploy.codec,
+    )
+    calibration = subset(run.data.held_out, first.calibration.numpy())
+    rehearsal = rehearse(plan, calibration)
+    point = tune(plan, rehearsal, deploy.target, deploy.surroundings)
+    metadata: dict[str, JsonValue] = {
+        "name": run.recipe.name,
+        "hybridge": __version__,
+        "recipe": run.recipe.model_dump(mode="json", by_alias=True),
+        "reporting_split": run.split.fingerprint,
+        "operating_point": point.model_dump(mode="json"),
+    }
+    bundle = save_bundle(with_threshold(plan, point.threshold), folder, rehearsal, metadata)
+    for program in plan.programs.values():
+        assert program.path is not None
+        program.path.unlink()
+    programs.rmdir()
+    return bundle, point
+
+
+class _Networks:
+    """Makes the networks of a recipe: from weights, from an earlier run, or by training."""
+
+    def __init__(
+        self, recipe: HybridRecipe, root: Path, folder: Path, data: RecipeData, training: bool
+    ) -> None:
+        self.recipe, self.root, self.folder = recipe, root, folder
+        self.data, self.training = data, training
+
+    def network(self, name: str) -> PixelNetwork:
+        """Return base or global, trained."""
+        config = self.recipe.base if name == "base" else self.recipe.global_
+        network = self._new(config, name)
+        if config.weights is not None:
+            load_weights(network.network, self.root / config.weights, prefixes=config.prefixes)
+        else:
+            assert self.data.train is not None
+            self._train(network, config, self.data.train, name)
+        return network.eval()
+
+    def alternate(
+        self, base: PixelNetwork, global_: PixelNetwork, mode: Mode
+    ) -> tuple[CycleRecord, ...]:
+        """Run algorithm 3 on both networks in place, or load what an earlier run made of them."""
+        recipe, data = self.recipe, self.data
+        assert data.train is not None
+        assert data.router is not None
+        names = [f"base_{mode}", f"global_{mode}"]
+        files = [self.folder / f"{name}.safetensors" for name in names]
+        if not self.training:
+            for network, file in zip((base, global_), files, strict=True):
+                load_weights(network.network, file)
+            return ()
+        cycles = alternate(
+            base,
+            global_,
+            self._twins(),
+            data.train,
+            data.router,
+            recipe.alternate,
+            recipe.router,
+            mode=mode,
+            seed=recipe.seed,
+            checkpoint=self.folder / CHECKPOINTS / f"alternate_{mode}.safetensors",
+            log_dir=self.folder / LOGS / f"alternate_{mode}",
+        )
+        for network, file in zip((base, global_), files, strict=True):
+            save_weights(network.network, file)
+        return cycles
+
+    def _twins(self) -> list[Twin]:
+        assert self.data.train is not None
+        count, recipe = len(self.data.train), self.recipe
+        twins = []
+        for number, fold in enumerate(folds(count, recipe.alternate.folds, recipe.seed)):
+            network = self._new(recipe.base, f"twin{number}")
+            seen = subset(self.data.train, np.setdiff1d(np.arange(count), fold))
+            self._train(network, recipe.base, seen, f"twin{number}")
+            twins.append(Twin(network, fold))
+        return twins
+
+    def _new(self, config: NetworkConfig, name: str) -> PixelNetwork:
+        mean, std = config.mean, config.std
+        if mean is None or std is None:
+            info = networks.get(config.network)
+            mean, std = mean or info.mean, std or info.std
+        seed = np.random.SeedSequence([self.recipe.seed, *name.encode()]).generate_state(1)[0]
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(int(seed))
+            class_count = len(self.data.held_out.class_names)
+            return PixelNetwork(build(config.network, class_count, **config.options), mean, std)
+
+    def _train(
+        self, network: PixelNetwork, config: NetworkConfig, data: Dataset, name: str
+    ) -> None:
+        """Train a network, unless its folder holds the finished weights of this same training."""
+        assert config.train is not None
+        checkpoint = self.folder / CHECKPOINTS / f"{name}.safetensors"
+        if not self.training and not checkpoint.exists():
+            raise ConfigError(
+                f"the {name} of {self.recipe.name!r} has not been trained in {self.folder}; "
+                "run 'hybridge train' first"
+            )
+        fit(
+            network,
+            data,
+            config.train,
+            seed=self.recipe.seed,
+            checkpoint=checkpoint,
+            log_dir=self.folder / LOGS / name if self.training else None,
+            what=f"training the {name}",
+        )
+
+
+def _pair_outputs(
+    base: PixelNetwork, global_: PixelNetwork, data: Dataset, store: Store
+) -> PairOutputs:
+    of_base, of_global = (keep_outputs(network, data, store=store) for network in (base, global_))
+    if of_base.logits.shape != of_global.logits.shape:
+        raise ConfigError(
+            f"the base answers with {of_base.logits.shape[1]} classes, the global with "
+            f"{of_global.logits.shape[1]}; they must be the same"
+        )
+    features = None if of_base.features is None else torch.from_numpy(of_base.features)
+    return PairOutputs(
+        torch.from_numpy(of_base.logits),
+        torch.from_numpy(of_global.logits),
+        torch.from_numpy(data.labels),
+        features,
+    )
