@@ -106,9 +106,8 @@ def _fused_gain(evaluation: Evaluation) -> list[Row]:
 
 
 def _scalars(result: MethodResult, evaluation: Evaluation) -> Row:
-    lowest = max(
-        float(curve.macs[0]) for run in evaluation.results.values() for curve in run.curves
-    )
+    every = [curve for method in evaluation.results.values() for curve in method.curves]
+    lowest = max(float(curve.macs[0]) for curve in every)
     highest = min(float(curve.macs[-1]) for curve in every)
     areas = [100 * area_under(curve, lowest, highest) for curve in result.curves]
     return {

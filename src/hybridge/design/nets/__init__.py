@@ -1,6 +1,7 @@
 """Networks by name, and the weights they start from."""
 
 from hybridge.design.nets import resnet as resnet
+from hybridge.design.nets import small as small
 from hybridge.design.nets.network import Classifier, PixelNetwork, build, network, networks
 
 __all__ = ["Classifier", "PixelNetwork", "build", "network", "networks"]

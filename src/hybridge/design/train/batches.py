@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from hybridge.data.dataset import Dataset, is_small
+from hybridge.errors import DataError
 from hybridge.plan.tensors import Geometry
 
 Augment = Literal["none", "flip", "crop_flip", "resized_crop_flip"]
@@ -55,6 +56,8 @@ class Batches:
         device: torch.device | str = "cpu",
         shard: tuple[int, int] = (0, 1),
     ) -> None:
+        if not len(dataset):
+            raise DataError("expected images to train on, got an empty dataset")
         self._dataset = dataset
         self._batch_size = min(batch_size, len(dataset))
         self._device = device

@@ -8,10 +8,12 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from hybridge.data.dataset import Dataset
 from hybridge.design.nets.network import PixelNetwork
+from hybridge.design.store import Arrays, Store
+from hybridge.hashing import hash_array, hash_json
 from hybridge.progress import track
 
 View = Literal["plain", "flip"]
@@ -33,6 +35,44 @@ class Outputs:
     def accuracy(self, labels: np.ndarray[Any, Any]) -> float:
         """Return the share of ``labels`` ``(N,)`` that are right."""
         return float((self.logits.argmax(1) == labels).mean())
+
+
+def keep_outputs(
+    network: PixelNetwork,
+    dataset: Dataset,
+    *,
+    store: Store,
+    view: View = "plain",
+    batch_size: int = 500,
+) -> Outputs:
+    """Return what a network says about a dataset, from the store where it has been asked before.
+
+    Args:
+        network: Put into evaluation mode.
+        dataset: What it looks at.
+        store: Where outputs are kept, under the hash of weights, data and view.
+        view: ``flip`` mirrors every image.
+        batch_size: Images at a time.
+    """
+
+    def compute() -> Arrays:
+        outputs = compute_outputs(network, dataset, view=view, batch_size=batch_size)
+        features = {} if outputs.features is None else {"features": outputs.features}
+        return {"logits": outputs.logits, **features}
+
+    key = hash_json(["outputs", hash_network(network), dataset.fingerprint, view])
+    kept = store.keep(key, compute)
+    return Outputs(kept["logits"], kept.get("features"))
+
+
+def hash_network(network: nn.Module) -> str:
+    """Return a hash of a network's layers, weights and buffers.
+
+    The layers count too: one set of weights fits networks that differ in their strides.
+    """
+    tensors = network.state_dict()
+    weights = {key: hash_array(value.cpu().numpy()) for key, value in tensors.items()}
+    return hash_json([repr(network), weights])
 
 
 def compute_outputs(
