@@ -26,6 +26,7 @@ from hybridge.design.query.fit import (
     cross_fit,
     score_all,
 )
+from hybridge.design.query.fold import fold
 from hybridge.design.query.fuse import fit_fusion
 from hybridge.design.query.oracle import agreement_oracle, sending_gain
 from hybridge.design.query.router import RouterSettings
@@ -312,8 +313,8 @@ class _Half:
 
 
 def router_macs(fitted: FittedRouter) -> int:
-    """Return ``R_router``: the multiply-accumulates of the router's fully connected layers."""
-    layers = [m for m in fitted.router.modules() if isinstance(m, torch.nn.Linear)]
+    """Return ``R_router``: the multiply-accumulates of the router's layers, as a device runs it."""
+    layers = [m for m in fold(fitted.router).modules() if isinstance(m, torch.nn.Linear)]
     return sum(layer.in_features * layer.out_features for layer in layers)
 
 

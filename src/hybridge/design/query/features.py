@@ -12,6 +12,29 @@ def feature_count(class_count: int) -> int:
     return 1 + largest_count * largest_count
 
 
+def answer_summary(logits: Tensor) -> Tensor:
+    """Return what all features are linear in: a ``(B, 1 + K)`` tensor with ``K = min(10, C)``.
+
+    Args:
+        logits: The base's logits, a ``(B, C)`` tensor.
+
+    Returns:
+        The entropy of the softmax in nats, then its ``K`` largest probabilities, descending.
+    """
+    log_probabilities = torch.log_softmax(logits, dim=1)
+    probabilities = log_probabilities.exp()
+    entropy = -(probabilities * log_probabilities).sum(dim=1, keepdim=True)  # (B, 1)
+    largest, _ = torch.topk(probabilities, min(LARGEST_COUNT, logits.shape[1]), dim=1)  # (B, K)
+    return torch.cat((entropy, largest), dim=1)
+
+
+def expand_summary(summary: Tensor) -> Tensor:
+    """Return the features ``(B, 1 + K * K)`` of a summary ``(B, 1 + K)``; a linear map."""
+    largest = summary[:, 1:]
+    differences = largest.unsqueeze(2) - largest.unsqueeze(1)  # (B, K, K)
+    return torch.cat((summary[:, :1], differences.flatten(1)), dim=1)
+
+
 def answer_features(logits: Tensor) -> Tensor:
     """Describe the base's answers by fixed, differentiable, exportable operators.
 
@@ -25,10 +48,4 @@ def answer_features(logits: Tensor) -> Tensor:
         A ``(B, 1 + K * K)`` tensor with ``K = min(10, C)``: the entropy of the softmax in nats,
         then ``p_i - p_j`` of its ``K`` largest probabilities in descending order, row by row.
     """
-    log_probabilities = torch.log_softmax(logits, dim=1)
-    probabilities = log_probabilities.exp()
-    entropy = -(probabilities * log_probabilities).sum(dim=1, keepdim=True)  # (B, 1)
-    count = min(LARGEST_COUNT, logits.shape[1])
-    largest, _ = torch.topk(probabilities, count, dim=1)  # (B, K)
-    differences = largest.unsqueeze(2) - largest.unsqueeze(1)  # (B, K, K)
-    return torch.cat((entropy, differences.flatten(1)), dim=1)
+    return expand_summary(answer_summary(logits))

@@ -47,17 +47,20 @@ def relaxed_loss(
 
 
 def appealing_loss(z: Tensor, base_loss: Tensor, sent_loss: Tensor, cost: float) -> Tensor:
-    """Return an AppealNet-style loss: expected loss plus what it costs to appeal to the cloud.
+    """Return AppealNet's relaxed loss of each input: expected loss, plus what an appeal costs.
 
     Args:
         z: Router logits, a ``(B, 2)`` tensor.
         base_loss: Cross-entropy of the base, a ``(B,)`` tensor; may carry gradients.
         sent_loss: Cross-entropy of the answer after sending, a ``(B,)`` tensor.
         cost: Weight of ``-log`` of the probability of keeping.
+
+    Returns:
+        A ``(B,)`` tensor.
     """
     log_kept, log_sent = torch.log_softmax(z, dim=1).unbind(dim=1)
     expected = log_kept.exp() * base_loss + log_sent.exp() * sent_loss
-    return (expected - cost * log_kept).mean()
+    return expected - cost * log_kept
 
 
 def base_weights(sent: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from hybridge.design.export.onnx import freeze
 from hybridge.design.nets.network import PixelNetwork
+from hybridge.design.query.fold import FoldedRouter, fold
 from hybridge.design.query.router import Router
 from hybridge.design.query.scores import Confidence
 from hybridge.plan.answers import Combine, Fused, Newest
@@ -22,10 +23,10 @@ class RoutedBase(nn.Module):
 
     Args:
         base: From pixels ``(B, H, W, C)`` to logits ``(B, K)``.
-        router: A fitted router, or a confidence score as a baseline.
+        router: A fitted router, folded or not, or a confidence score as a baseline.
     """
 
-    def __init__(self, base: PixelNetwork, router: Router | Confidence) -> None:
+    def __init__(self, base: PixelNetwork, router: Router | FoldedRouter | Confidence) -> None:
         super().__init__()
         self.base = base
         self.router = router
@@ -68,8 +69,9 @@ def make_plan(
         codec: How images are encoded for the link.
     """
     pixels = TensorSpec(name=PIXELS, dtype="uint8", shape=geometry.shape)
+    decides = router if isinstance(router, Confidence) else fold(router)
     on_edge = freeze(
-        RoutedBase(base, router), "base", pixels, ("logits", "score"), geometry, directory
+        RoutedBase(base, decides), "base", pixels, ("logits", "score"), geometry, directory
     )
     in_cloud = freeze(global_, "global", pixels, ("logits",), geometry, directory)
     sent: Combine = fused or Newest(logits="global.logits")
