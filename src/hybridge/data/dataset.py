@@ -3,7 +3,9 @@
 Letters: ``N`` images, ``n`` indices asked for, ``H`` height, ``W`` width, ``C`` channels.
 """
 
+import os
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -174,12 +176,12 @@ class ImageDataset(_Classes):
             DataError: An image cannot be decoded; the message names it.
         """
         if self._kept is None:
-            decoded = np.empty((len(indices), *self.geometry.shape), np.uint8)
-            for row, index in enumerate(indices):
-                decoded[row] = self._decode(int(index))
-            return decoded
-        for index in indices[~self._is_kept[indices]]:
-            self._kept[index] = self._decode(int(index))
+            # Large images: decoders release the interpreter's lock while they work.
+            with ThreadPoolExecutor(os.cpu_count()) as workers:
+                decoded = list(workers.map(self._decode, indices.tolist()))
+            return np.stack(decoded) if decoded else np.empty((0, *self.geometry.shape), np.uint8)
+        for index in indices[~self._is_kept[indices]].tolist():
+            self._kept[index] = self._decode(index)
             self._is_kept[index] = True
         return self._kept[indices]
 

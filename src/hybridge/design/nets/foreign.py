@@ -17,7 +17,7 @@ def foreign_builder(name: str) -> Callable[..., nn.Module]:
 
     Raises:
         UnknownNameError: There is no such function or network.
-        ConfigError: What was found cannot be called.
+        ConfigError: What was found cannot be called, or timm cannot be loaded.
         MissingExtraError: timm is asked for and not installed.
     """
     origin, _, target = name.partition(":")
@@ -44,7 +44,9 @@ def _timm(name: str) -> Callable[..., nn.Module]:
     try:
         import timm
     except ImportError as error:
-        raise MissingExtraError("timm", "design' 'timm") from error
+        raise MissingExtraError("timm", "timm") from error
+    except RuntimeError as error:
+        raise ConfigError(f"timm is installed, but cannot be loaded: {error}") from error
     if not timm.is_model(name):
         hint = did_you_mean(name, timm.list_models())
         raise UnknownNameError(f"timm has no network {name!r}{hint}")

@@ -16,9 +16,9 @@ from hybridge.data.dataset import Dataset, is_small
 from hybridge.errors import DataError
 from hybridge.plan.tensors import Geometry
 
-Augment = Literal["none", "flip", "crop_flip", "resized_crop_flip"]
+Augment = Literal["none", "flip", "crop", "crop_flip", "resized_crop_flip"]
 
-#: Share of a side by which ``crop_flip`` pads before it crops: 4 pixels of 32.
+#: Share of a side by which ``crop`` pads before it crops: 4 pixels of 32.
 _CROP_PADDING_SHARE = 1 / 8
 
 
@@ -100,19 +100,18 @@ class Batches:
 def augmentation(augment: Augment, geometry: Geometry) -> Callable[[Tensor], Tensor]:
     """Return the random change of ``(B, H, W, C)`` uint8 pixels that ``augment`` names.
 
-    ``crop_flip`` pads an eighth of each side and crops; ``resized_crop_flip`` crops at random
-    scale and aspect, as is usual on ImageNet; both mirror every second image.
+    ``crop`` pads an eighth of each side and crops; ``resized_crop`` crops at random scale and
+    aspect, as is usual on ImageNet; ``flip`` mirrors every second image.
     """
     size = geometry.height, geometry.width
+    # `slice` copies pixels instead of interpolating them: exact, and as fast.
+    crop = ka.RandomCrop(size, padding=_crop_padding(geometry), cropping_mode="slice")
     flip = ka.RandomHorizontalFlip(p=0.5)
     steps: dict[Augment, list[nn.Module]] = {
         "none": [],
         "flip": [flip],
-        # `slice` copies pixels instead of interpolating them: exact, and as fast.
-        "crop_flip": [
-            ka.RandomCrop(size, padding=_crop_padding(geometry), cropping_mode="slice"),
-            flip,
-        ],
+        "crop": [crop],
+        "crop_flip": [crop, flip],
         "resized_crop_flip": [ka.RandomResizedCrop(size, cropping_mode="resample"), flip],
     }
     if not steps[augment]:

@@ -3,22 +3,20 @@
 Letters: ``N`` images of the dataset, ``B`` batch, ``K`` classes.
 """
 
-import math
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
-from pydantic import Field
 from torch import Tensor, nn
 
 from hybridge.data.dataset import Dataset
-from hybridge.design.train.batches import Augment, Batch, Batches
+from hybridge.design.train.batches import Batch, Batches
 from hybridge.design.train.checkpoint import (
     Checkpoint,
     load_checkpoint,
@@ -26,52 +24,14 @@ from hybridge.design.train.checkpoint import (
     save_checkpoint,
     training_tensors,
 )
+from hybridge.design.train.settings import TrainSettings as TrainSettings
 from hybridge.errors import ConfigError, SignatureError
 from hybridge.hashing import hash_array, hash_json
-from hybridge.plan.tensors import Frozen
 from hybridge.progress import track
 
 #: From logits ``(B, K)`` and their batch to one loss for each sample ``(B,)``.
 Loss = Callable[[Tensor, Batch], Tensor]
 Weights = np.ndarray[Any, Any]
-
-
-class TrainSettings(Frozen):
-    """How a network is trained, by stochastic gradient descent.
-
-    Attributes:
-        epochs: Times every image is seen; the schedule ends there.
-        batch_size: Images in a step, over all processes.
-        learning_rate: At its highest.
-        momentum: Of the gradient.
-        nesterov: Whether the gradient is taken ahead of the momentum.
-        weight_decay: Of weights; biases and normalisation are spared.
-        schedule: ``cosine`` falls to zero at the last step; ``constant`` does not fall.
-        warmup_epochs: Time over which the rate rises from zero.
-        augment: How images are changed at random.
-        precision: Of activations; weights stay fp32.
-    """
-
-    epochs: int = Field(gt=0)
-    batch_size: int = Field(default=128, gt=0)
-    learning_rate: float = Field(default=0.1, gt=0)
-    momentum: float = Field(default=0.9, ge=0, lt=1)
-    nesterov: bool = True
-    weight_decay: float = Field(default=5e-4, ge=0)
-    schedule: Literal["cosine", "constant"] = "cosine"
-    warmup_epochs: float = Field(default=0.0, ge=0)
-    augment: Augment = "crop_flip"
-    precision: Literal["fp32", "bf16"] = "fp32"
-
-    def rate(self, epoch: float) -> float:
-        """Return the learning rate after ``epoch`` epochs, which may be a fraction."""
-        if epoch < self.warmup_epochs:
-            return self.learning_rate * epoch / self.warmup_epochs
-        if self.schedule == "constant":
-            return self.learning_rate
-        span = max(self.epochs - self.warmup_epochs, 1e-9)
-        done = min((epoch - self.warmup_epochs) / span, 1.0)
-        return self.learning_rate * (1 + math.cos(math.pi * done)) / 2
 
 
 @dataclass(frozen=True)
@@ -153,6 +113,11 @@ class Trainer:
             device=self._accelerator.device,
             shard=(self._accelerator.process_index, self._accelerator.num_processes),
         )
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this is the one process, of several, that writes files."""
+        return bool(self._accelerator.is_main_process)
 
     @property
     def network(self) -> nn.Module:
@@ -276,14 +241,14 @@ def fit(
     trainer = Trainer(network, dataset, settings, seed=seed, loss=loss)
     run = _run_hash(dataset, settings, seed, sample_weights)
     history = _resume(trainer, checkpoint, run)
-    for _ in track(range(trainer.epochs_done, settings.epochs), what):
-        rate = settings.rate(trainer.epochs_done)
-        mean_loss = trainer.epoch(sample_weights)
-        history.append(EpochRecord(trainer.epochs_done, mean_loss, rate))
-        if checkpoint is not None:
-            _save(trainer, checkpoint, run, history)
-    if log_dir is not None:
-        _log(history, log_dir)
+    with _log(log_dir if trainer.is_main else None) as log:
+        for _ in track(range(trainer.epochs_done, settings.epochs), what):
+            rate = settings.rate(trainer.epochs_done)
+            mean_loss = trainer.epoch(sample_weights)
+            history.append(EpochRecord(trainer.epochs_done, mean_loss, rate))
+            log(history[-1])
+            if checkpoint is not None and trainer.is_main:
+                _save(trainer, checkpoint, run, history)
     trainer.network.eval()
     return tuple(history)
 
@@ -314,10 +279,18 @@ def _save(trainer: Trainer, path: Path, run: str, history: list[EpochRecord]) ->
     save_checkpoint(path, Checkpoint(state.tensors, counters))
 
 
-def _log(history: list[EpochRecord], log_dir: Path) -> None:
+@contextmanager
+def _log(folder: Path | None) -> Iterator[Callable[[EpochRecord], None]]:
+    """Yield what writes a record for TensorBoard, or does nothing where there is no folder."""
+    if folder is None:
+        yield lambda record: None
+        return
     from torch.utils.tensorboard import SummaryWriter
 
-    with SummaryWriter(str(log_dir)) as writer:
-        for record in history:
+    with SummaryWriter(str(folder)) as writer:
+
+        def write(record: EpochRecord) -> None:
             writer.add_scalar("loss", record.loss, record.epoch)
             writer.add_scalar("learning_rate", record.learning_rate, record.epoch)
+
+        yield write
