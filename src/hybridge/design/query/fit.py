@@ -85,7 +85,8 @@ class FittedRouter:
 
     Attributes:
         router: Fitted on all the data, in evaluation mode.
-        held_out_scores: Score of each input by a router that has not seen it, ``(N,)``.
+        held_out_scores: Score of each input by routers that have not seen it, on the scale of
+            ``router``, ``(N,)``.
         shrinkage: Share of the fitted correction that held-out folds asked for.
     """
 
@@ -95,7 +96,7 @@ class FittedRouter:
 
 
 def fit_router(
-    data: RouterData, settings: RouterSettings, seed: int, start: Router | None = None
+    data: RouterData, settings: RouterSettings, seed: int, anchor: Anchor | None = None
 ) -> Router:
     """Fit a router on all of ``data``; the paper's ``arg min L_routing`` (algorithm 3, line 6).
 
@@ -103,11 +104,16 @@ def fit_router(
         data: Kept outputs.
         settings: What to build and how to fit it.
         seed: Of the initial weights and of the order of the data.
-        start: Router to go on from (it is changed in place), or None for a new one.
+        anchor: Where an anchored router starts; None fits one to ``data``.
     """
+    if anchor is None and settings.start == "confidence":
+        anchor = fit_anchor(best_confidence(data), data.base_logits, data.oracle)
     with torch.random.fork_rng(devices=[]), _one_thread():
         torch.manual_seed(seed)
-        router = start or _new_router(data, settings)
+        width = None
+        if settings.embedding and data.embedding is not None:
+            width = data.embedding.shape[1]
+        router = Router(data.base_logits.shape[1], settings, anchor, width)
         _descend(router, data, settings)
     return router.eval()
 
@@ -115,8 +121,10 @@ def fit_router(
 def cross_fit(data: RouterData, settings: RouterSettings, seed: int) -> FittedRouter:
     """Fit a router, its shrinkage towards the anchor, and honest scores of its own data.
 
-    Each fold is scored by a router fitted on the others. Thresholds come from those scores: a
-    router is more certain of inputs it was fitted on than of new ones.
+    Each fold is scored by a router fitted on the others. Accuracy at a threshold comes from those
+    scores: a router is more certain of inputs it was fitted on than of new ones. Routers of
+    different folds differ in scale, so a held-out score counts by its rank within its fold, and
+    is given as the final router's score of that rank.
 
     Args:
         data: Kept outputs.
@@ -125,17 +133,23 @@ def cross_fit(data: RouterData, settings: RouterSettings, seed: int) -> FittedRo
     """
     anchored = settings.start == "confidence"
     shrinkages = SHRINKAGES if anchored else (1.0,)
+    # Three numbers fitted to all the data: too few to learn what single inputs are.
+    anchor = fit_anchor(best_confidence(data), data.base_logits, data.oracle) if anchored else None
     order = torch.from_numpy(np.random.default_rng(seed).permutation(len(data)))
-    scores = torch.empty(len(shrinkages), len(data))
+    ranks = np.empty((len(shrinkages), len(data)))
     for fold in order.chunk(settings.folds):
         others = torch.ones(len(data), dtype=torch.bool)
         others[fold] = False
-        router = fit_router(data.take(others.nonzero().squeeze(1)), settings, seed)
+        router = fit_router(data.take(others.nonzero().squeeze(1)), settings, seed, anchor)
         for row, shrinkage in enumerate(shrinkages):
-            scores[row, fold] = score_all(_shrunk(router, shrinkage), data.take(fold))
-    best = _best_shrinkage(scores, data) if anchored else 0
-    router = _shrunk(fit_router(data, settings, seed), shrinkages[best])
-    return FittedRouter(router, scores[best], shrinkages[best])
+            ranks[row, fold.numpy()] = _ranks(
+                score_all(_shrunk(router, shrinkage), data.take(fold))
+            )
+    best = _best_shrinkage(ranks, data) if anchored else 0
+    router = _shrunk(fit_router(data, settings, seed, anchor), shrinkages[best])
+    scale = score_all(router, data).double().numpy()
+    held_out = torch.from_numpy(np.quantile(scale, ranks[best]))
+    return FittedRouter(router, held_out, shrinkages[best])
 
 
 @torch.no_grad()
@@ -151,16 +165,8 @@ def best_confidence(data: RouterData) -> Confidence:
     candidates = [Confidence(name, t) for name in measures for t in (1.0, temperature)]
     with torch.no_grad():
         logits = data.base_logits.double()
-        gains = [float(_gain_per_input(c(logits).numpy(), gain).mean()) for c in candidates]
+        gains = [float(_gain_per_input(_ranks(c(logits)), gain).mean()) for c in candidates]
     return candidates[int(np.argmax(gains))]
-
-
-def _new_router(data: RouterData, settings: RouterSettings) -> Router:
-    anchor: Anchor | None = None
-    if settings.start == "confidence":
-        anchor = fit_anchor(best_confidence(data), data.base_logits, data.oracle)
-    width = data.embedding.shape[1] if settings.embedding and data.embedding is not None else None
-    return Router(data.base_logits.shape[1], settings, anchor, width)
 
 
 def _descend(router: Router, data: RouterData, settings: RouterSettings) -> None:
@@ -224,20 +230,25 @@ def _shrunk(router: Router, shrinkage: float) -> Router:
     return router
 
 
-def _best_shrinkage(scores: Tensor, data: RouterData) -> int:
-    """Return the row of ``scores`` that routes best, or row 0 where that is within noise."""
+def _best_shrinkage(ranks: NDArray[Any], data: RouterData) -> int:
+    """Return the row of ``ranks`` that routes best, or row 0 where that is within noise."""
     gain = sending_gain(data.base_right, data.sent_right).numpy()
-    per_input = np.stack([_gain_per_input(row.numpy(), gain) for row in scores])
+    per_input = np.stack([_gain_per_input(row, gain) for row in ranks])
     best = int(per_input.mean(axis=1).argmax())
     difference = per_input[best] - per_input[0]
     standard_error = difference.std() / np.sqrt(len(difference))
     return best if difference.mean() > standard_error else 0
 
 
-def _gain_per_input(score: NDArray[Any], gain: NDArray[Any]) -> NDArray[Any]:
+def _ranks(scores: Tensor) -> NDArray[Any]:
+    """Return each score's rank among ``(n,)`` scores, as a share of 1."""
+    ranks = np.empty(len(scores))
+    ranks[np.argsort(scores.numpy(), kind="stable")] = (np.arange(len(scores)) + 0.5) / len(scores)
+    return ranks
+
+
+def _gain_per_input(ranks: NDArray[Any], gain: NDArray[Any]) -> NDArray[Any]:
     """Return each input's gain, averaged over the coverages at which it is sent."""
-    rank = np.empty(len(score))
-    rank[np.argsort(score, kind="stable")] = (np.arange(len(score)) + 0.5) / len(score)
-    times_sent = (rank[:, None] > _COVERAGES[None, :]).mean(axis=1)
+    times_sent = (ranks[:, None] > _COVERAGES[None, :]).mean(axis=1)
     averaged: NDArray[Any] = times_sent * gain
     return averaged

@@ -12,22 +12,35 @@ from torch.nn.functional import cross_entropy
 
 from hybridge.registry import Registry
 
+_LEAST = 1e-30
+
 Measure = Callable[[Tensor], Tensor]
 measures: Registry[Measure] = Registry("confidence measure")
-"""Functions from log-probabilities ``(B, C)`` to scores ``(B,)``, by name."""
+"""Functions from logits ``(B, C)`` to scores ``(B,)``, by name.
+
+All are on a logarithmic scale. The order of inputs is that of the plain measure, but inputs of
+which the base is all but certain are still told apart, where a probability rounds to one.
+"""
 
 
-def _entropy(log_probabilities: Tensor) -> Tensor:
-    return -(log_probabilities.exp() * log_probabilities).sum(dim=1)
+def _entropy(logits: Tensor) -> Tensor:
+    """Return the logarithm of the entropy in nats."""
+    log_probabilities = torch.log_softmax(logits, dim=1)
+    entropy = -(log_probabilities.exp() * log_probabilities).sum(dim=1)
+    return entropy.clamp_min(_LEAST).log()
 
 
-def _top1(log_probabilities: Tensor) -> Tensor:
-    return -log_probabilities.max(dim=1).values.exp()
+def _top1(logits: Tensor) -> Tensor:
+    """Return the log-odds against the most probable class."""
+    ordered = torch.topk(logits, logits.shape[1], dim=1).values
+    return torch.logsumexp(ordered[:, 1:], dim=1) - ordered[:, 0]
 
 
-def _margin(log_probabilities: Tensor) -> Tensor:
-    largest = torch.topk(log_probabilities, 2, dim=1).values.exp()
-    return largest[:, 1] - largest[:, 0]
+def _margin(logits: Tensor) -> Tensor:
+    """Return ``log(1 - (p1 - p2))`` of the two largest probabilities."""
+    ordered = torch.topk(torch.log_softmax(logits, dim=1), logits.shape[1], dim=1).values
+    rest = torch.logsumexp(ordered[:, 1:], dim=1)  # log(1 - p1)
+    return torch.logaddexp(rest, ordered[:, 1])
 
 
 measures.add("entropy", _entropy)
@@ -53,7 +66,7 @@ class Confidence(nn.Module):
 
     def forward(self, logits: Tensor) -> Tensor:
         """Return scores ``(B,)`` of logits ``(B, C)``."""
-        return self._score(torch.log_softmax(logits / self.temperature, dim=1))
+        return self._score(logits / self.temperature)
 
 
 def fit_temperature(logits: Tensor, labels: Tensor) -> float:
