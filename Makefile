@@ -1,0 +1,53 @@
+# From a fresh clone: `make demo` shows a hybrid, `make test` proves one.
+
+PYTHON ?= python3
+WORKERS ?= 2
+
+VENV := .venv
+BIN := $(VENV)/bin
+PROTO := src/hybridge/runtime/wire/oip.proto
+# The oldest compiler that the declared protobuf reads the output of.
+PROTO_TOOLS := grpcio-tools==1.66.2 setuptools==80.9.0
+BENCHMARKS := $(filter-out benchmarks/common.py,$(wildcard benchmarks/*.py))
+
+.PHONY: demo test test-slow lint bench proto
+
+demo: $(VENV)/ready-demo
+	$(BIN)/hybridge demo
+
+test: lint
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile -m "not slow"
+
+test-slow: $(VENV)/ready-dev
+	$(BIN)/pytest -m slow
+
+lint: $(VENV)/ready-dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+bench: $(VENV)/ready-dev
+	set -e; for benchmark in $(BENCHMARKS); do $(BIN)/python $$benchmark; done
+
+proto: $(VENV)/proto/ready
+	$(VENV)/proto/bin/python -m grpc_tools.protoc -I src --python_out=src --pyi_out=src $(PROTO)
+
+# Set-up runs again when what is to be installed has changed.
+$(VENV)/ready-dev: pyproject.toml constraints.txt
+	$(call install,dev)
+	touch $(VENV)/ready-demo $@
+
+$(VENV)/ready-demo: pyproject.toml constraints.txt
+	$(call install,demo)
+	touch $@
+
+$(VENV)/proto/ready:
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install $(PROTO_TOOLS)
+	touch $@
+
+define install
+test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+$(BIN)/python -m pip install -e '.[$(1)]' -c constraints.txt
+endef
