@@ -70,17 +70,14 @@ def test_a_plain_installation_loads_everything_but_the_design_wing():
 import importlib, pkgutil
 import hybridge
 
-wing = ("hybridge.design", "hybridge.recipes")
-names = [
-    module.name
-    for root in pkgutil.iter_modules(hybridge.__path__, "hybridge.")
-    if root.name not in wing
-    for module in (
-        root,
-        *pkgutil.walk_packages(importlib.import_module(root.name).__path__, f"{root.name}.")
-        if root.ispkg else (),
-    )
-]
+names = []
+for module in pkgutil.iter_modules(hybridge.__path__, "hybridge."):
+    if module.name in ("hybridge.design", "hybridge.recipes"):
+        continue
+    names.append(module.name)
+    if module.ispkg:
+        path = importlib.import_module(module.name).__path__
+        names += [inner.name for inner in pkgutil.walk_packages(path, f"{module.name}.")]
 for name in names:
     importlib.import_module(name)
 print(len(names))
@@ -116,7 +113,7 @@ print([answer.failure for answer in answers], {answer.source for answer in answe
     ],
 )
 def test_what_a_plain_installation_lacks_is_named(call, extra):
-    module, function = call.split(":")
+    module, function = call.split(":", maxsplit=1)
     code = f"""
 import numpy as np
 from hybridge.errors import MissingExtraError
