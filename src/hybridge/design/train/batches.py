@@ -87,14 +87,12 @@ class Batches:
                 yield self._resident[rows.to(self._device)]
             return
         with ThreadPoolExecutor(1) as reader:
-            waiting = [reader.submit(self._dataset.pixels, rows.numpy()) for rows in parts[:2]]
-            for upcoming in [*parts[2:], None, None]:
-                pixels = waiting.pop(0).result()
-                if upcoming is not None:
-                    waiting.append(reader.submit(self._dataset.pixels, upcoming.numpy()))
+            ahead = reader.submit(self._dataset.pixels, parts[0].numpy())
+            for following in [*parts[1:], None]:
+                pixels = ahead.result()
+                if following is not None:
+                    ahead = reader.submit(self._dataset.pixels, following.numpy())
                 yield torch.from_numpy(pixels).to(self._device, non_blocking=True)
-                if not waiting:
-                    return
 
 
 def augmentation(augment: Augment, geometry: Geometry) -> Callable[[Tensor], Tensor]:
