@@ -65,11 +65,22 @@ def test_scores_ignore_a_shift_of_the_logits(name, temperature, seed):
 
 
 def test_values_by_hand():
-    logits = torch.tensor([[0.5, 0.3, 0.2]]).log()
-    assert Confidence("top1")(logits).item() == pytest.approx(-0.5)
-    assert Confidence("margin")(logits).item() == pytest.approx(-0.2)
+    logits = torch.tensor([[0.5, 0.3, 0.2]]).double().log()
+    entropy = -sum(p * math.log(p) for p in (0.2, 0.5, 0.3))
+    assert Confidence("entropy")(logits).item() == pytest.approx(math.log(entropy))
+    assert Confidence("top1")(logits).item() == pytest.approx(math.log(0.5 / 0.5))
+    assert Confidence("margin")(logits).item() == pytest.approx(math.log(1 - (0.5 - 0.3)))
     # Halving the temperature squares the probabilities, up to their sum.
-    assert Confidence("top1", 0.5)(logits).item() == pytest.approx(-0.25 / 0.38)
+    odds_against = (0.09 + 0.04) / 0.25
+    assert Confidence("top1", 0.5)(logits).item() == pytest.approx(math.log(odds_against))
+
+
+def test_all_but_certain_answers_are_still_told_apart():
+    logits = torch.tensor([[30.0, 0.0, -1.0], [40.0, 0.0, -1.0]])
+    assert logits.softmax(dim=1)[:, 0].unique().tolist() == [1.0]
+    for name in measures:
+        less, more = Confidence(name)(logits)
+        assert less > more, name
 
 
 def test_an_unknown_measure_is_corrected():

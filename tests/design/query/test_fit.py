@@ -93,18 +93,21 @@ def test_fitting_leaves_torchs_generator_alone(noise):
 
 def test_held_out_scores_are_not_in_sample(noise):
     fitted = cross_fit(noise, SCRATCH.model_copy(update={"epochs": 100}), seed=0)
-    assert area_under_roc(score_all(fitted.router, noise), noise.oracle) > 0.7
-    assert area_under_roc(fitted.held_out_scores, noise.oracle) < 0.55
+    in_sample = area_under_roc(score_all(fitted.router, noise), noise.oracle)
+    assert in_sample > 0.7
+    assert area_under_roc(fitted.held_out_scores, noise.oracle) < in_sample - 0.1
 
 
-def test_no_input_has_a_say_in_its_own_held_out_score(noise):
+def test_no_input_has_a_say_in_its_own_held_out_rank(noise):
     settings = SCRATCH.model_copy(update={"epochs": 6})
-    before = cross_fit(noise, settings, seed=0).held_out_scores
     labels = noise.labels.clone()
     labels[0] = 3  # the base is right after all
-    after = cross_fit(replace(noise, labels=labels), settings, seed=0).held_out_scores
-    assert before[0] == after[0]
-    assert not before.equal(after)
+    changed = replace(noise, labels=labels)
+    before, after = (cross_fit(d, settings, seed=0).held_out_scores for d in (noise, changed))
+    order = torch.from_numpy(np.random.default_rng(0).permutation(len(noise)))
+    own, other = sorted(order.chunk(settings.folds), key=lambda fold: 0 not in fold)[:2]
+    assert before[own].argsort().equal(after[own].argsort())
+    assert not before[other].argsort().equal(after[other].argsort())
 
 
 def test_a_planted_signal_is_trusted(planted):

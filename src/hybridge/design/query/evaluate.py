@@ -31,7 +31,7 @@ from hybridge.design.query.fuse import fit_fusion
 from hybridge.design.query.oracle import agreement_oracle, sending_gain
 from hybridge.design.query.router import RouterSettings
 from hybridge.design.query.scores import Confidence, fit_temperature, measures
-from hybridge.errors import DataError
+from hybridge.errors import ConfigError, DataError
 from hybridge.plan.answers import Fused
 from hybridge.plan.tensors import Frozen
 from hybridge.progress import track
@@ -191,7 +191,15 @@ def evaluate(
         settings: What is evaluated.
         seed: Of halves, routers and the random baseline.
         extra: Outputs on more images that neither has fitted; routers are fitted on them too.
+
+    Raises:
+        ConfigError: Routers are to read the base's penultimate features, and there are none.
     """
+    if router_settings.embedding and pair.embedding is None:
+        raise ConfigError(
+            "the router is to read the base's penultimate features, but this base has none to "
+            "give; set router.embedding to false, or take a base that is a Classifier"
+        )
     variants = {"router": router_settings}
     if settings.ablations:
         variants |= ablations(router_settings)

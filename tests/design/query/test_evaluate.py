@@ -1,0 +1,155 @@
+"""Routers and baselines over repeated halves."""
+
+import json
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from tiny_pairs import planted_data
+
+from hybridge.data.splits import halves
+from hybridge.design.query.evaluate import (
+    EvaluateSettings,
+    PairOutputs,
+    ablations,
+    evaluate,
+    router_macs,
+)
+from hybridge.design.query.router import RouterSettings
+from hybridge.errors import ConfigError
+from hybridge.recipes.summary import summarise
+
+QUICK = RouterSettings(hidden=(8, 4), epochs=2, folds=2)
+SEED = 5
+BASE_MACS, GLOBAL_MACS = 1000, 5000
+
+
+@pytest.fixture(scope="module")
+def pair() -> PairOutputs:
+    data = planted_data(1200, seed=0)
+    noise = torch.randn(1200, 4, generator=torch.Generator().manual_seed(0))
+    return PairOutputs(data.base_logits, data.sent_log_probabilities + noise, data.labels)
+
+
+def run(pair, router=QUICK, **settings):
+    settings = EvaluateSettings(**{"splits": 2, **settings})
+    return evaluate(pair, BASE_MACS, GLOBAL_MACS, router, settings, seed=SEED)
+
+
+@pytest.fixture(scope="module")
+def evaluation(pair):
+    return run(pair)
+
+
+def test_every_method_is_measured_at_every_coverage_of_every_split(evaluation):
+    names = {name for name, fused in evaluation.results if fused}
+    assert names == {name for name, fused in evaluation.results if not fused}
+    assert {"router", "entropy", "top1_tempered", "random", "label_oracle"} <= names
+    for result in evaluation.results.values():
+        assert list(result.points) == [0.9, 0.8, 0.7, 0.6]
+        lengths = [len(points) for points in result.points.values()]
+        assert {*lengths, len(result.curves), len(result.matching)} == {2}
+
+
+def test_thresholds_come_from_the_calibration_half_alone(pair):
+    _, reporting = halves(len(pair.labels), SEED)
+    labels = pair.labels.clone()
+    labels[reporting] = (labels[reporting] + 1) % 4
+    one, other = run(pair, splits=1), run(replace(pair, labels=labels), splits=1)
+    for key, result in one.results.items():
+        for coverage, points in result.points.items():
+            changed = other.results[key].points[coverage]
+            assert [p.threshold for p in points] == [p.threshold for p in changed], key
+            assert [p.accuracy for p in points] != [p.accuracy for p in changed], key
+        matching = [p.threshold for p in result.matching]
+        assert matching == [p.threshold for p in other.results[key].matching], key
+
+
+def test_the_label_oracle_bounds_every_method(evaluation):
+    coverages = np.linspace(0, 1, 30)
+    for (name, fused), result in evaluation.results.items():
+        for split, curve in enumerate(result.curves):
+            bound = evaluation.results["label_oracle", fused].curves[split]
+            best = np.interp(coverages, bound.coverage[::-1], bound.accuracy[::-1])
+            accuracy = np.interp(coverages, curve.coverage[::-1], curve.accuracy[::-1])
+            assert (best >= accuracy - 1e-9).all(), name
+
+
+def test_random_routing_lies_on_the_line_between_base_and_global(pair, evaluation):
+    for number, curve in enumerate(evaluation.results["random", False].curves):
+        _, reporting = halves(len(pair.labels), SEED + number)
+        base, global_ = pair.take(torch.from_numpy(reporting)).accuracies()
+        line = curve.coverage * base + (1 - curve.coverage) * global_
+        assert np.abs(curve.accuracy - line).max() < 0.05
+        assert curve.accuracy[0] == pytest.approx(base)
+        assert curve.accuracy[-1] == pytest.approx(global_)
+
+
+def test_the_planned_coverage_is_nearly_realised(evaluation):
+    for (name, fused), result in evaluation.results.items():
+        for coverage, points in result.points.items():
+            realised = np.mean([point.coverage for point in points])
+            assert realised == pytest.approx(coverage, abs=0.06), (name, fused)
+
+
+def test_the_routers_own_cost_is_counted(evaluation):
+    cost = router_macs(evaluation.first.router)
+    assert cost == 5 * 8 + 8 * 4 + 4  # entropy and four probabilities → 8 → 4 → 1
+    for name, edge in (("router", BASE_MACS + cost), ("entropy", BASE_MACS)):
+        for point in evaluation.results[name, False].points[0.7]:
+            assert point.macs == pytest.approx(edge + (1 - point.coverage) * GLOBAL_MACS)
+
+
+def test_a_router_that_is_trained_beats_confidence_on_a_planted_signal(pair):
+    settings = RouterSettings(hidden=(32, 16), epochs=60, learning_rate=0.05, folds=2)
+    results = run(pair, settings, splits=1).results
+    router, best = (
+        max(results[name, False].points[0.8][0].accuracy for name in names)
+        for names in (["router"], ["entropy", "top1", "margin"])
+    )
+    assert router > best + 0.05
+
+
+def test_extra_images_are_fitted_on_but_not_reported(pair):
+    extra = pair.take(torch.arange(300))
+    settings = EvaluateSettings(splits=1)
+    got = evaluate(pair, BASE_MACS, GLOBAL_MACS, QUICK, settings, seed=SEED, extra=extra)
+    assert len(got.first.router.held_out_scores) == len(pair.labels) // 2 + 300
+    assert len(got.first.reporting) == len(pair.labels) // 2
+
+
+def test_ablations_each_change_one_router():
+    variants = ablations(RouterSettings())
+    assert variants["router_scratch_no_penalty"].coverage_penalty == 0
+    assert variants["router_scratch_no_oracle_weight"].oracle_weight == 0
+    assert variants["router_scratch_relaxed"].loss == "relaxed"
+    assert variants["router_embedding"].embedding
+
+
+def test_ablations_are_measured_beside_the_router(pair):
+    pair = replace(pair, embedding=pair.base_logits**2)
+    names = {name for name, _ in run(pair, splits=1, ablations=True).results}
+    assert {"router", *ablations(QUICK)} <= names
+
+
+def test_an_embedding_that_is_asked_for_and_missing_is_refused(pair):
+    with pytest.raises(ConfigError, match="penultimate"):
+        run(pair, QUICK.model_copy(update={"embedding": True}))
+
+
+def test_the_summary_is_json_with_accuracies_in_percent(evaluation):
+    fake = SimpleNamespace(
+        evaluation=evaluation,
+        recipe=SimpleNamespace(name="tiny", mode="r", seed=SEED),
+        split=SimpleNamespace(fingerprint="f" * 64),
+        cycles=(),
+    )
+    summary = json.loads(json.dumps(summarise(fake), allow_nan=False))
+    assert summary["global_accuracy"] == pytest.approx(100 * evaluation.global_accuracy)
+    points = summary["operating_points"]
+    assert {point["method"] for point in points} >= {"router", "entropy", "label_oracle"}
+    assert all(10 < point["accuracy_mean"] <= 100 for point in points)
+    assert {point["coverage"] for point in points} == {0.9, 0.8, 0.7, 0.6}
+    assert len(summary["router_minus_best_confidence"]) == 2 * 4
