@@ -52,7 +52,13 @@ class _Source(Frozen):
 
 
 class ParquetSource(_Source):
-    """A Parquet file of images, or a folder of such files."""
+    """A Parquet file of images, or a folder of such files.
+
+    Attributes:
+        path: The file or folder, relative to the data folder.
+        image_column: Column of encoded images, in the layout of the Hugging Face hub.
+        label_column: Column of integer labels.
+    """
 
     format: Literal["parquet"] = "parquet"
     path: Path
@@ -69,7 +75,11 @@ class ParquetSource(_Source):
 
 
 class FolderSource(_Source):
-    """A folder with one sub-folder of images for every class."""
+    """A folder with one sub-folder of images for every class.
+
+    Attributes:
+        path: The folder, relative to the data folder.
+    """
 
     format: Literal["folder"] = "folder"
     path: Path
@@ -79,7 +89,11 @@ class FolderSource(_Source):
 
 
 class ArraysSource(_Source):
-    """A ``.npz`` file with ``pixels`` and ``labels``."""
+    """A ``.npz`` file with ``pixels`` and ``labels``.
+
+    Attributes:
+        path: The file, relative to the data folder.
+    """
 
     format: Literal["arrays"] = "arrays"
     path: Path
@@ -89,7 +103,15 @@ class ArraysSource(_Source):
 
 
 class HubSource(_Source):
-    """A data set of the Hugging Face hub."""
+    """A data set of the Hugging Face hub.
+
+    Attributes:
+        name: Such as ``uoft-cs/cifar10``.
+        split: Which of its splits.
+        revision: Commit or tag, so that the data cannot change; the newest by default.
+        image_column: Column of images.
+        label_column: Column of integer labels.
+    """
 
     format: Literal["hub"] = "hub"
     name: str
