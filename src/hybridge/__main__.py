@@ -1,0 +1,5 @@
+"""``python -m hybridge`` is ``hybridge``."""
+
+from hybridge.cli.main import main
+
+main()

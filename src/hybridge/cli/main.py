@@ -1,0 +1,52 @@
+"""The command line: every command, registered."""
+
+from typing import Annotated
+
+import typer
+
+from hybridge import __version__
+from hybridge.cli.check import check
+from hybridge.cli.demo import demo
+from hybridge.cli.evaluate import evaluate
+from hybridge.cli.group import Commands
+from hybridge.cli.nets import nets
+from hybridge.cli.run import run
+from hybridge.cli.serve import serve
+from hybridge.cli.show import show
+from hybridge.cli.train import train
+from hybridge.cli.tune import tune
+
+app = typer.Typer(
+    name="hybridge",
+    cls=Commands,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for _command in (demo, check, train, evaluate, tune, show, serve, run, nets):
+    app.command()(_command)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        print(f"hybridge {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Build, train, deploy and run hybrids of a network on a device and one in the cloud."""
+
+
+def main() -> None:
+    """Run the command line of this process."""
+    app(prog_name="hybridge")
