@@ -10,7 +10,7 @@ PROTO := src/hybridge/runtime/wire/oip.proto
 PROTO_TOOLS := grpcio-tools==1.66.2 setuptools==80.9.0
 BENCHMARKS := $(filter-out benchmarks/common.py,$(wildcard benchmarks/*.py))
 
-.PHONY: demo test test-slow lint bench proto
+.PHONY: demo test test-slow lint bench proto docs
 
 demo: $(VENV)/ready-demo
 	$(BIN)/hybridge demo
@@ -32,6 +32,9 @@ bench: $(VENV)/ready-dev
 
 proto: $(VENV)/proto/ready
 	$(VENV)/proto/bin/python -m grpc_tools.protoc -I src --python_out=src --pyi_out=src $(PROTO)
+
+docs: $(VENV)/ready-dev
+	$(BIN)/python scripts/recipe_keys.py
 
 # Set-up runs again when what is to be installed has changed.
 $(VENV)/ready-dev: pyproject.toml constraints.txt
