@@ -9,15 +9,8 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from hybridge.cli.main import app
-from hybridge.data.dataset import ArrayDataset
-from hybridge.plan.bundle import Bundle, save_bundle
-from hybridge.plan.layers import Layer
-from hybridge.plan.variants import with_threshold
-from hybridge.runtime.rehearse import rehearse
-from tiny_plans import NAMES, images, pair_plan
-
-COUNT = 40
-MACS = {"base": 2_000_000, "global": 10_000_000}
+from tiny_bundle import COUNT, make_bundle
+from tiny_plans import NAMES, images
 
 
 @dataclass(frozen=True)
@@ -46,27 +39,6 @@ def call():
         return Called(result.exit_code, result.stdout, result.stderr)
 
     return call
-
-
-def make_bundle(folder, name: str = "tiny", codec: str = "raw") -> Bundle:
-    """A rehearsed selective query that sends half of its calibration data."""
-    folder.mkdir(parents=True)
-    plan = pair_plan(folder, codec=codec)
-    programs = {
-        key: program.model_copy(
-            update={
-                "layers": (
-                    Layer(name="l", kind="conv", macs=MACS[key], parameters=9, output_bytes=4),
-                )
-            }
-        )
-        for key, program in plan.programs.items()
-    }
-    plan = plan.model_copy(update={"programs": programs})
-    data = ArrayDataset(images(COUNT), np.arange(COUNT) % 3, NAMES)
-    rehearsal = rehearse(plan, data)
-    halved = with_threshold(plan, float(np.median(rehearsal.score[()])))
-    return save_bundle(halved, folder / "bundle", rehearsal, {"name": name, "seed": 7})
 
 
 @pytest.fixture(scope="session")
