@@ -2,16 +2,17 @@
 
 import platform
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import onnxruntime
 import torch
+from numpy.typing import NDArray
 
 from hybridge.cost.operating import OperatingPoint
-from hybridge.data.splits import Split
+from hybridge.data.dataset import Dataset, subset
 from hybridge.design.query.evaluate import Evaluation
 from hybridge.plan.bundle import Bundle
-from hybridge.plan.rehearsal import Rehearsal
 from hybridge.recipes.hybrid import HybridRun
 from hybridge.report.charts import Line, Mark, Role
 from hybridge.report.drawing import plan_svg
@@ -31,6 +32,7 @@ _NAMES = {
     "label_oracle": "label oracle",
 }
 _PICTURES = 12
+Integers = NDArray[np.int64]
 
 
 def training_report(run: HybridRun, point: OperatingPoint, bundle: Bundle) -> Report:
@@ -55,7 +57,14 @@ def training_report(run: HybridRun, point: OperatingPoint, bundle: Bundle) -> Re
             Highlight("coverage", f"{point.coverage:.1%}", "share answered on the edge"),
             Highlight("hybrid", f"{point.accuracy:.2%}", "on the calibration half"),
         ],
-        sections=[*evaluation_sections(run, point), plan_section(bundle)],
+        sections=[
+            *evaluation_sections(run, point),
+            gallery_section(
+                subset(run.data.held_out, evaluation.first.calibration.numpy()),
+                _rehearsed(bundle, point.threshold),
+            ),
+            plan_section(bundle),
+        ],
     )
 
 
@@ -133,43 +142,67 @@ def plan_section(bundle: Bundle) -> Section:
     return Section("The plan", [Figure(plan_svg(bundle.plan), "What runs where.")])
 
 
-def gallery_section(split: Split, rehearsal: Rehearsal, threshold: float) -> Section:
-    """Return images that the router kept and sent, from the rehearsed data.
+@dataclass(frozen=True, eq=False)
+class Replayed:
+    """What a hybrid made of ``N`` labelled images; every array is ``(N,)``.
+
+    Attributes:
+        truth: Right classes.
+        base: What the base answers.
+        final: What the hybrid answers.
+        score: Router scores.
+        sent: Whether the cloud was asked.
+    """
+
+    truth: Integers
+    base: Integers
+    final: Integers
+    score: NDArray[np.float64]
+    sent: NDArray[np.bool_]
+
+
+def gallery_section(data: Dataset, replayed: Replayed) -> Section:
+    """Return images that the router kept, from the surest on, and those it sent, hardest first.
 
     Args:
-        split: The data that were rehearsed, in the rehearsal's order.
-        rehearsal: Of a selective query.
-        threshold: Score above which an image is sent.
+        data: The ``N`` images, in the order of ``replayed``.
+        replayed: What became of them.
     """
-    data = split.open()
-    score = rehearsal.score[()]
-    kept_answers = rehearsal.answers((0,))
-    codec = next(codec for (path, codec) in rehearsal.probabilities if path == (1,))
-    sent_answers = rehearsal.answers((1,), codec)
-    names = data.class_names
-
-    def pictures(rows: "np.ndarray[tuple[int], np.dtype[np.int64]]") -> list[Picture]:
-        pixels = data.pixels(rows)
-        return [
-            Picture(
-                pixels=image,
-                truth=names[rehearsal.truth[row]],
-                base=names[kept_answers[row]],
-                final=names[(sent_answers if score[row] > threshold else kept_answers)[row]],
-                score=float(score[row]),
-            )
-            for image, row in zip(pixels, rows, strict=True)
-        ]
-
-    order = np.argsort(score, kind="stable")
-    kept, sent = order[score[order] <= threshold], order[score[order] > threshold]
+    order = np.argsort(replayed.score, kind="stable")
+    kept, sent = order[~replayed.sent[order]], order[replayed.sent[order]]
     galleries: list[Block] = []
     if len(kept):
         spaced = kept[np.linspace(0, len(kept) - 1, min(_PICTURES, len(kept))).astype(int)]
-        galleries.append(Gallery(pictures(spaced), "Kept: from the surest to the least sure."))
+        galleries.append(Gallery(_pictures(data, replayed, spaced), "Kept: surest first."))
     if len(sent):
-        galleries.append(Gallery(pictures(sent[::-1][:_PICTURES]), "Sent: the hardest first."))
+        hardest = sent[::-1][:_PICTURES]
+        galleries.append(Gallery(_pictures(data, replayed, hardest), "Sent: hardest first."))
     return Section("What the router kept and sent", galleries)
+
+
+def _pictures(data: Dataset, replayed: Replayed, rows: Integers) -> list[Picture]:
+    names = data.class_names
+    return [
+        Picture(
+            pixels=image,
+            truth=names[replayed.truth[row]],
+            base=names[replayed.base[row]],
+            final=names[replayed.final[row]],
+            score=float(replayed.score[row]),
+        )
+        for image, row in zip(data.pixels(rows), rows, strict=True)
+    ]
+
+
+def _rehearsed(bundle: Bundle, threshold: float) -> Replayed:
+    """Return what a selective query does with the data it was rehearsed on."""
+    rehearsal = bundle.rehearsal
+    assert rehearsal is not None
+    ((path, step),) = bundle.plan.steps("cloud")
+    score, base = rehearsal.score[()], rehearsal.answers((0,))
+    sent = score > threshold
+    final = np.where(sent, rehearsal.answers(path, step.codec), base)
+    return Replayed(rehearsal.truth, base, final, score, sent)
 
 
 def _lines(evaluation: Evaluation, over: str) -> list[Line]:
