@@ -42,6 +42,12 @@ def run(
     limit: Annotated[
         int | None, typer.Option(min=1, help="Answer no more inputs than this.")
     ] = None,
+    link_seed: Annotated[
+        int | None,
+        typer.Option(help="Shape the link by a cellular-like trace that this seed makes."),
+    ] = None,
+    link_mbps: Annotated[float, typer.Option(min=0.01, help="Mean bandwidth of the trace.")] = 5.0,
+    rtt_ms: Annotated[float, typer.Option(min=0, help="Round trip of the shaped link.")] = 42.0,
     json: Annotated[bool, typer.Option("--json", help="Print a line of JSON per answer.")] = False,
 ) -> None:
     """Answer images with a bundle, as the device would.
@@ -54,11 +60,15 @@ def run(
       hybridge run runs/demo/bundle cat.png dog.jpg --cloud 127.0.0.1:8001
       hybridge run runs/demo/bundle photos/*.jpg --deadline-ms 80 --log decisions.jsonl
       hybridge run runs/demo/bundle --data digits --limit 200 --json
+      hybridge run runs/demo/bundle --data digits --cloud 127.0.0.1:8001 --link-seed 0 --rtt-ms 80
     """  # noqa: D301 (typer needs the backspace itself)
+    from hybridge.links.trace import cellular
     from hybridge.plan.bundle import load_bundle
     from hybridge.plan.log import DecisionLog
     from hybridge.runtime.edge.edge import EdgeRuntime
     from hybridge.runtime.edge.grpc import GrpcTransport
+    from hybridge.runtime.edge.shaped import Shaped
+    from hybridge.runtime.wire.message import Transport
 
     if bool(images) == (data is not None):
         raise ConfigError("expected image files, or --data SOURCE; give one of them")
@@ -70,7 +80,9 @@ def run(
     inputs = from_files(images, loaded.plan) if images else from_source(data or "", loaded.plan)
     with ExitStack() as stack:
         decisions = stack.enter_context(DecisionLog(log)) if log is not None else None
-        transport = GrpcTransport(cloud) if cloud is not None else None
+        transport: Transport | None = GrpcTransport(cloud) if cloud is not None else None
+        if transport is not None and link_seed is not None:
+            transport = Shaped(transport, cellular(link_seed, mean_mbps=link_mbps), rtt_ms)
         runtime = stack.enter_context(EdgeRuntime(loaded, transport, log=decisions))
         answered = _answer(runtime, islice(inputs, limit), deadline_ms)
         shown = list(_shown(answered, json))
