@@ -72,7 +72,7 @@ import hybridge
 
 names = []
 for module in pkgutil.iter_modules(hybridge.__path__, "hybridge."):
-    if module.name in ("hybridge.design", "hybridge.recipes"):
+    if module.name in ("hybridge.design", "hybridge.recipes", "hybridge.__main__"):
         continue
     names.append(module.name)
     if module.ispkg:
