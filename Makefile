@@ -8,7 +8,8 @@ BIN := $(VENV)/bin
 PROTO := src/hybridge/runtime/wire/oip.proto
 # The oldest compiler that the declared protobuf reads the output of.
 PROTO_TOOLS := grpcio-tools==1.66.2 setuptools==80.9.0
-BENCHMARKS := $(filter-out benchmarks/common.py,$(wildcard benchmarks/*.py))
+# `pairs` trains for hours, and is run by itself.
+BENCHMARKS := $(filter-out benchmarks/common.py benchmarks/pairs.py,$(wildcard benchmarks/*.py))
 
 .PHONY: demo test test-slow lint bench proto docs
 
