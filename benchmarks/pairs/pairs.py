@@ -193,7 +193,7 @@ def main() -> None:
         case "all", []:
             everything(given.folder)
         case "report", []:
-            from pairs_report import write_report
+            from report import write_report
 
             write_report(given.folder, Path("docs/results"))
         case _:

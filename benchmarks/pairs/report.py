@@ -1,0 +1,413 @@
+"""docs/results/pairs.md and its figures, from the JSON files of the experiment."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hybridge.recipes.summary import interval
+from hybridge.report.charts import Axis, Line, Mark, line_chart
+
+Row = dict[str, Any]
+COVERAGES = (0.9, 0.8, 0.7, 0.6)
+CONFIDENCES = ("entropy", "top1", "margin")
+MACS_M = {"base_small": 0.79, "base_medium": 3.06, "global_": 12.02, "resnet56": 125.49}
+TITLES = {
+    "base_small": "small base",
+    "base_medium": "medium base",
+    "global_": "own global",
+    "resnet56": "ResNet-56",
+}
+VARIANTS = {
+    "r": "router only (r)",
+    "plain": "base trained on, without weights",
+    "rb": "router and base (rb)",
+    "rbg": "all three (rbg)",
+}
+
+
+@dataclass(frozen=True)
+class Result:
+    """One pair, over all seeds."""
+
+    base: str
+    global_: str
+    variant: str
+    seeds: list[Row]
+
+    @property
+    def title(self) -> str:
+        """Names of both networks."""
+        return f"{TITLES[self.base]} + {TITLES[self.global_]}"
+
+    def point(self, method: str, fused: bool, coverage: float, key: str) -> list[float]:
+        """Return one figure of a method, for each seed."""
+        return [
+            next(
+                float(row[key])
+                for row in (*seed["operating_points"], *seed["more_methods"])
+                if (row["method"], row["fused"], row["coverage"]) == (method, fused, coverage)
+            )
+            for seed in self.seeds
+        ]
+
+    def matching(self, method: str, fused: bool, key: str) -> list[float]:
+        """Return one figure of the point that was to match the cloud, for each seed."""
+        return [
+            next(
+                float(row[key])
+                for row in seed["query_rate_to_match_cloud"]
+                if (row["method"], row["fused"]) == (method, fused)
+            )
+            for seed in self.seeds
+        ]
+
+    def accuracy(self, which: str) -> list[float]:
+        """Return ``base_accuracy`` or ``global_accuracy``, for each seed."""
+        return [float(seed[which]) for seed in self.seeds]
+
+    def best_confidence(self, fused: bool, coverage: float) -> str:
+        """Return the confidence baseline with the highest mean: a bar set with hindsight."""
+        return max(
+            CONFIDENCES,
+            key=lambda name: float(np.mean(self.point(name, fused, coverage, "accuracy_mean"))),
+        )
+
+
+def load(folder: Path, base: str, global_: str, variant: str = "r") -> Result:
+    """Read what has been measured of a pair."""
+    pattern = f"result_{base}_{global_}_seed*_{variant}.json"
+    seeds = [json.loads(path.read_text()) for path in sorted(folder.glob(pattern))]
+    return Result(base, global_, variant, seeds)
+
+
+def write_report(folder: Path, target: Path) -> None:
+    """Write the page and its figures."""
+    pairs = [
+        load(folder, b, g) for b in ("base_small", "base_medium") for g in ("global_", "resnet56")
+    ]
+    variants = [load(folder, "base_medium", "global_", variant) for variant in VARIANTS]
+    pairs, variants = ([r for r in results if r.seeds] for results in (pairs, variants))
+    target.mkdir(parents=True, exist_ok=True)
+    standalone = standalone_networks(pairs)
+    (target / "pairs-macs.svg").write_text(macs_figure(pairs, standalone))
+    (target / "pairs-base.svg").write_text(base_figure(pairs, standalone))
+    sections = [
+        head(pairs),
+        networks_table(pairs),
+        coverage_table(pairs),
+        difference_table([*pairs, *(v for v in variants if v.variant != "r")]),
+        modes_table(variants),
+        cycles_table(folder),
+        ablation_table(next(p for p in pairs if (p.base, p.global_) == ("base_medium", "global_"))),
+        equal_table(pairs, standalone),
+        trend_table(pairs),
+        matching_table([*pairs, *(v for v in variants if v.variant != "r")]),
+    ]
+    (target / "pairs.md").write_text("\n\n".join(sections) + "\n")
+
+
+def head(pairs: Sequence[Result]) -> str:
+    """Return what was done."""
+    count = max(len(pair.seeds) for pair in pairs)
+    return f"""# Pairs with room for the router
+
+CIFAR-10. Small base, medium base and own global are CIFAR ResNet-8 of width 8, 16 and 32 whose
+first convolution has stride 2, trained here on 40,000 training images (16, 16 and 15 epochs);
+ResNet-56 is the pre-trained one. {count} seeds: each has its own networks, twins, routers and five
+random halves of the test set. Numbers are means over splits, then mean ± standard deviation over
+seeds, in percent of the reporting halves; thresholds come from the calibration halves. Routers of
+pairs with the own global are also fitted on the 10,000 training images that no network has seen.
+"Best confidence" is the best of entropy, top-1 probability and top-2 margin on the reporting
+halves themselves: a bar set with hindsight.
+
+`benchmarks/pairs/pairs.py` makes all of it; this page is written by `report` there."""
+
+
+def networks_table(pairs: Sequence[Result]) -> str:
+    """Return the accuracy of every network."""
+    rows = [
+        [TITLES[name], f"{macs:.2f}", spread(accuracy)]
+        for name, (macs, accuracy) in standalone_networks(pairs).items()
+    ]
+    return "## Networks\n\n" + table(["network", "M MACs", "accuracy"], rows)
+
+
+def coverage_table(pairs: Sequence[Result]) -> str:
+    """Return tables 1 and 3 in kind."""
+    rows = []
+    for pair in pairs:
+        for coverage in COVERAGES:
+            best = pair.best_confidence(False, coverage)
+            rows.append(
+                [
+                    pair.title,
+                    f"{coverage:.0%}",
+                    spread(pair.point("router", False, coverage, "accuracy_kept_mean")),
+                    spread(pair.point(best, False, coverage, "accuracy_kept_mean")),
+                    spread(pair.point("router", False, coverage, "accuracy_mean")),
+                    spread(pair.point(best, False, coverage, "accuracy_mean")),
+                    spread(pair.point("router", True, coverage, "accuracy_mean")),
+                    spread(pair.point("label_oracle", False, coverage, "accuracy_mean")),
+                ]
+            )
+    names = ["pair", "coverage", "kept: router", "kept: confidence", "hybrid: router"]
+    names += ["hybrid: best confidence", "hybrid fused: router", "label oracle"]
+    text = """## Accuracy at fixed coverage (tables 1 and 3 in kind), mode r
+
+"Kept" is the abstaining classifier: accuracy on what the base answers itself."""
+    return f"{text}\n\n{table(names, rows)}"
+
+
+def difference_table(results: Sequence[Result]) -> str:
+    """Return where the router wins, ties and loses."""
+    rows = []
+    for result in results:
+        for fused in (False, True):
+            cells = []
+            for coverage in COVERAGES:
+                best = result.best_confidence(fused, coverage)
+                router = np.array(result.point("router", fused, coverage, "accuracy_mean"))
+                confidence = np.array(result.point(best, fused, coverage, "accuracy_mean"))
+                cells.append(verdict(router - confidence))
+            rows.append([result.title, result.variant, "yes" if fused else "no", *cells])
+    names = ["pair", "mode", "fused", *(f"{coverage:.0%}" for coverage in COVERAGES)]
+    text = """## Router against the best confidence, paired
+
+Difference in points over seeds, with its 95 % t-interval. A win or loss is one whose interval
+leaves zero out; all else is a tie."""
+    return f"{text}\n\n{table(names, rows)}"
+
+
+def modes_table(variants: Sequence[Result]) -> str:
+    """Return what training base and global along brings."""
+    rows = []
+    for result in variants:
+        hybrid = [
+            spread(result.point("router", False, coverage, "accuracy_mean"))
+            for coverage in COVERAGES
+        ]
+        fused = spread(result.point("router", True, 0.7, "accuracy_mean"))
+        base, global_ = (spread(result.accuracy(f"{n}_accuracy")) for n in ("base", "global"))
+        rows.append([VARIANTS[result.variant], base, global_, *hybrid, fused])
+    names = ["mode", "base", "global", *(f"hybrid {c:.0%}" for c in COVERAGES), "fused 70%"]
+    text = """## Modes r, rb and rbg (algorithm 3), medium base + own global
+
+"Without weights" trains the base for as many epochs at the same rate, but every image counts the
+same: what of a gain is only longer training. It is compared with r's global."""
+    return f"{text}\n\n{table(names, rows)}"
+
+
+def cycles_table(folder: Path) -> str:
+    """Return what the router decided in the cycles."""
+    rows = []
+    for variant in ("rb", "rbg"):
+        logs = [json.loads(p.read_text()) for p in sorted(folder.glob(f"cycles_*_{variant}.json"))]
+        for number in (0, 4, 9):
+            cells = [
+                spread([100 * log[number][key] for log in logs])
+                for key in ("sent_share", "oracle_share", "base_accuracy", "global_accuracy")
+            ]
+            rows.append([variant, str(number + 1), *cells])
+    names = ["mode", "cycle", "sent, out of fold", "oracle sends", "base", "global"]
+    text = """## The cycles
+
+Share of the 40,000 training images that the router sends, by the twins' answers; the oracle's
+share and both accuracies are on the 10,000 router images, before the cycle."""
+    return f"{text}\n\n{table(names, rows)}"
+
+
+def ablation_table(pair: Result) -> str:
+    """Return routers that lack or add one part, and the other baselines."""
+    names = ["router", "router_scratch", "router_scratch_no_penalty"]
+    names += ["router_scratch_no_oracle_weight", "router_scratch_relaxed", "router_embedding"]
+    names += [n for c in CONFIDENCES for n in (c, f"{c}_tempered")]
+    names += ["random", "agreement_oracle", "label_oracle"]
+    rows = [
+        [
+            name.replace("_", " "),
+            *(spread(pair.point(name, False, c, "accuracy_mean")) for c in COVERAGES),
+            spread(pair.point(name, True, 0.7, "accuracy_mean")),
+        ]
+        for name in names
+    ]
+    header = ["method", *(f"{coverage:.0%}" for coverage in COVERAGES), "fused 70%"]
+    text = f"""## Baselines and ablations, {pair.title}, mode r
+
+Router: starts at the best confidence, shrunk by cross-fitting. Scratch: the paper's free router;
+no penalty: lambda = 0; no oracle weight: W_r = 1; relaxed: eq. 5 without an oracle; embedding:
+reads the base's penultimate features too."""
+    return f"{text}\n\n{table(header, rows)}"
+
+
+def equal_table(pairs: Sequence[Result], standalone: dict[str, tuple[float, list[float]]]) -> str:
+    """Return table 10 in kind."""
+    rows = []
+    for pair in pairs:
+        for coverage in (0.8, 0.7):
+            accuracy = float(np.mean(pair.point("router", False, coverage, "accuracy_mean")))
+            equal = equal_macs_m(accuracy, standalone)
+            own = MACS_M[pair.base]
+            rows.append(
+                [
+                    pair.title,
+                    f"{coverage:.0%}",
+                    f"{accuracy:.2f}",
+                    f"{own:.2f}",
+                    f"{equal:.2f}",
+                    f"{equal / own:.1f}x",
+                ]
+            )
+    names = ["pair", "coverage", "hybrid accuracy", "base M MACs", "standalone M MACs", "gain"]
+    text = """## Base MACs against an equally accurate standalone network (figure 2, table 10)
+
+The standalone network's MACs are interpolated, in accuracy over the logarithm of MACs, between
+the networks above. Between the own global and ResNet-56 that interpolation also spans a longer
+training, so gains there are rough.
+
+![Base MACs against an equally accurate standalone network](pairs-base.svg)
+![Hybrid accuracy over MACs](pairs-macs.svg)"""
+    return f"{text}\n\n{table(names, rows)}"
+
+
+def trend_table(pairs: Sequence[Result]) -> str:
+    """Return how the hybrid fares as base and global grow apart."""
+    rows = []
+    for pair in sorted(pairs, key=lambda p: MACS_M[p.global_] / MACS_M[p.base]):
+        base, global_, hybrid = (
+            float(np.mean(values))
+            for values in (
+                pair.accuracy("base_accuracy"),
+                pair.accuracy("global_accuracy"),
+                pair.point("router", False, 0.7, "accuracy_mean"),
+            )
+        )
+        rows.append(
+            [
+                pair.title,
+                f"{MACS_M[pair.global_] / MACS_M[pair.base]:.1f}x",
+                f"{global_ - base:.2f}",
+                f"{hybrid:.2f}",
+                f"{hybrid - base:.2f}",
+                f"{(hybrid - base) / (global_ - base):.0%}",
+            ]
+        )
+    names = ["pair", "MACs apart", "points apart", "hybrid at 70 %", "gain over base", "of the gap"]
+    text = "## The trend with the distance between base and global, mode r"
+    return f"{text}\n\n{table(names, rows)}"
+
+
+def matching_table(results: Sequence[Result]) -> str:
+    """Return what is needed to match the global."""
+    rows = []
+    for result in results:
+        whole = MACS_M[result.global_]
+        for fused in (False, True):
+            macs = np.array(result.matching("router", fused, "macs_m"))
+            rows.append(
+                [
+                    result.title,
+                    result.variant,
+                    "yes" if fused else "no",
+                    spread([100 * rate for rate in result.matching("router", fused, "mean")]),
+                    spread(result.matching("router", fused, "accuracy_minus_global_mean")),
+                    f"{100 * (macs.mean() / whole - 1):+.0f} %",
+                ]
+            )
+    names = [
+        "pair",
+        "mode",
+        "fused",
+        "query rate, %",
+        "accuracy less global's",
+        "MACs against global",
+    ]
+    text = """## Needed to match the global (paper: about 20 % fewer MACs)
+
+The least query rate that reaches the global's accuracy on the calibration half, and what came of
+it on the reporting half."""
+    return f"{text}\n\n{table(names, rows)}"
+
+
+def standalone_networks(pairs: Sequence[Result]) -> dict[str, tuple[float, list[float]]]:
+    """Return MACs in millions and accuracies of every network, by name."""
+    found: dict[str, tuple[float, list[float]]] = {}
+    for pair in pairs:
+        found[pair.base] = MACS_M[pair.base], pair.accuracy("base_accuracy")
+        found[pair.global_] = MACS_M[pair.global_], pair.accuracy("global_accuracy")
+    return dict(sorted(found.items(), key=lambda item: item[1][0]))
+
+
+def equal_macs_m(accuracy: float, standalone: dict[str, tuple[float, list[float]]]) -> float:
+    """Return the MACs of a standalone network of this accuracy, in millions."""
+    macs = [np.log(macs) for macs, _ in standalone.values()]
+    accuracies = [float(np.mean(values)) for _, values in standalone.values()]
+    return float(np.exp(np.interp(accuracy, accuracies, macs)))
+
+
+def macs_figure(pairs: Sequence[Result], standalone: dict[str, tuple[float, list[float]]]) -> str:
+    """Return hybrid accuracy over MACs."""
+    lines = []
+    for pair in pairs:
+        ends = [(1.0, pair.base, "base_accuracy"), (0.0, pair.global_, "global_accuracy")]
+        start, end = ((MACS_M[n], float(np.mean(pair.accuracy(key)))) for _, n, key in ends)
+        inner = [
+            tuple(
+                float(np.mean(pair.point("router", False, c, key)))
+                for key in ("macs_m", "accuracy_mean")
+            )
+            for c in COVERAGES
+        ]
+        whole = (MACS_M[pair.base] + end[0], end[1])
+        x, y = zip(start, *inner, whole, strict=True)
+        lines.append(Line(pair.title, np.array(x) * 1e6, np.array(y) / 100))
+    marks = [
+        Mark(TITLES[name], macs * 1e6, float(np.mean(values)) / 100)
+        for name, (macs, values) in standalone.items()
+    ]
+    axis = Axis("Mean MACs per image, edge and cloud", "count", log=True)
+    return line_chart(lines, axis, Axis("Accuracy", "percent"), marks=marks)
+
+
+def base_figure(pairs: Sequence[Result], standalone: dict[str, tuple[float, list[float]]]) -> str:
+    """Return figure 2 in kind: accuracy over the MACs that run on the device."""
+    alone = [(macs, float(np.mean(values))) for macs, values in standalone.values()]
+    x, y = zip(*alone, strict=True)
+    lines = [Line("standalone", np.array(x) * 1e6, np.array(y) / 100, role="bound")]
+    for global_ in ("global_", "resnet56"):
+        own = [pair for pair in pairs if pair.global_ == global_]
+        at_70 = [float(np.mean(p.point("router", False, 0.7, "accuracy_mean"))) for p in own]
+        base_macs = np.array([MACS_M[pair.base] for pair in own]) * 1e6
+        lines.append(Line(f"with {TITLES[global_]}, 70% kept", base_macs, np.array(at_70) / 100))
+    return line_chart(
+        lines, Axis("MACs on the device", "count", log=True), Axis("Accuracy", "percent")
+    )
+
+
+def spread(values: Sequence[float]) -> str:
+    """Return mean ± standard deviation."""
+    if not values:
+        return "none"
+    deviation = f" ± {np.std(values, ddof=1):.2f}" if len(values) > 1 else ""
+    return f"{np.mean(values):.2f}{deviation}"
+
+
+def verdict(differences: "np.ndarray[Any, Any]") -> str:
+    """Return a paired difference with its interval, and what it means."""
+    found = interval(differences)
+    if found["low"] is None:
+        return f"{found['mean']:+.2f}"
+    word = "win" if found["low"] > 0 else "loss" if found["high"] < 0 else "tie"
+    return f"{found['mean']:+.2f} [{found['low']:+.2f}, {found['high']:+.2f}] {word}"
+
+
+def table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a Markdown table."""
+
+    def cells(row: Sequence[str]) -> str:
+        return f"| {' | '.join(row)} |"
+
+    return "\n".join([cells(names), cells(["---"] * len(names)), *map(cells, rows)])
