@@ -7,7 +7,6 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from tiny_pairs import planted_data
 
 from hybridge.data.splits import halves
 from hybridge.design.query.evaluate import (
@@ -20,6 +19,7 @@ from hybridge.design.query.evaluate import (
 from hybridge.design.query.router import RouterSettings
 from hybridge.errors import ConfigError
 from hybridge.recipes.summary import summarise
+from tiny_pairs import planted_data
 
 QUICK = RouterSettings(hidden=(8, 4), epochs=2, folds=2)
 SEED = 5

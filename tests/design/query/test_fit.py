@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from tiny_pairs import planted_data
 
 from hybridge.design.query.fit import (
     RouterData,
@@ -16,6 +15,7 @@ from hybridge.design.query.fit import (
     score_all,
 )
 from hybridge.design.query.router import RouterSettings
+from tiny_pairs import planted_data
 
 QUICK = RouterSettings(hidden=(32, 16), epochs=40, batch_size=128, learning_rate=0.05, folds=3)
 SCRATCH = QUICK.model_copy(update={"start": "scratch"})

@@ -6,6 +6,7 @@ import logging
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -20,6 +21,8 @@ from hybridge.plan.tensors import DType, Geometry, TensorSpec
 
 OPSET = 18
 TOLERANCE = 1e-4
+Array = np.ndarray[Any, Any]
+_LOGGERS = ("torch.onnx", "torch.fx.experimental.symbolic_shapes")
 _DTYPES: dict[torch.dtype, DType] = {
     torch.float32: "float32",
     torch.float16: "float16",
@@ -54,11 +57,17 @@ def freeze(
     module = module.cpu().eval()
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / f"{name}.onnx"
-    example = _example(input_)
+    example = _example(input_, 2)
     with torch.no_grad():
         expected = _as_tuple(module(example))
+    if len(expected) != len(outputs):
+        raise ConfigError(f"network {name!r} gives {len(expected)} outputs, expected {outputs}")
     _export(module, name, example, input_.name, outputs, path)
-    _check_parity(path, name, input_.name, example, expected)
+    try:
+        _check_parity(path, name, module, input_)
+    except ConfigError:
+        path.unlink()
+        raise
     return Program(
         name=name,
         sha256=hash_file(path),
@@ -74,9 +83,9 @@ def freeze(
     )
 
 
-def _example(spec: TensorSpec) -> Tensor:
-    rng = np.random.default_rng(0)
-    shape = (2, *spec.shape)
+def _example(spec: TensorSpec, batch: int) -> Tensor:
+    rng = np.random.default_rng(batch)
+    shape = (batch, *spec.shape)
     if spec.dtype == "uint8":
         return torch.from_numpy(rng.integers(0, 256, shape, dtype=np.uint8))
     return torch.from_numpy(rng.standard_normal(shape).astype(spec.dtype))
@@ -110,38 +119,73 @@ def _export(
             exported.optimize()
             exported.save(str(path), external_data=False)
     except Exception as error:
-        reason = str(error).strip().splitlines() or [type(error).__name__]
         raise ConfigError(
-            f"network {name!r} cannot be exported to ONNX: {reason[0]}; "
+            f"network {name!r} cannot be exported to ONNX: {_reason(error)}; "
             "rewrite the operation it names"
         ) from error
 
 
-def _check_parity(
-    path: Path, name: str, input_name: str, example: Tensor, expected: tuple[Tensor, ...]
-) -> None:
+def _reason(error: BaseException) -> str:
+    """Return the first line of what lies at the bottom: what is above is advice on exporting."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    lines = str(error).strip().splitlines()
+    return lines[0].strip() if lines else type(error).__name__
+
+
+def _check_parity(path: Path, name: str, module: nn.Module, input_: TensorSpec) -> None:
+    """Compare the file with the module on other batches than the one it was exported with."""
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    got = session.run(None, {input_name: example.numpy()})
-    for value, reference in zip(got, expected, strict=True):
-        difference = float(np.abs(value - reference.numpy()).max())
-        scale = max(1.0, float(reference.abs().max()))
-        if not difference <= TOLERANCE * scale:
+    if isinstance(session.get_inputs()[0].shape[0], int):
+        raise ConfigError(
+            f"program {name!r} takes batches of {session.get_inputs()[0].shape[0]} alone after "
+            "export; rewrite what fixes the size of the batch, such as a loop over it"
+        )
+    for batch in (1, 3):
+        example = _example(input_, batch)
+        with torch.no_grad():
+            expected = _as_tuple(module(example))
+        try:
+            got = session.run(None, {input_.name: example.numpy()})
+        except Exception as error:  # onnxruntime's exceptions share no base of their own
             raise ConfigError(
-                f"program {name!r} differs from its network by {difference:.2e} after export "
-                f"(allowed: {TOLERANCE * scale:.0e}); is the network in evaluation mode, "
-                "and free of randomness?"
-            )
+                f"program {name!r} fails on {batch} inputs after export: {_reason(error)}"
+            ) from error
+        for value, reference in zip(got, expected, strict=True):
+            _compare(name, value, reference.numpy())
+
+
+def _compare(name: str, value: Array, reference: Array) -> None:
+    if value.shape != reference.shape:
+        raise ConfigError(
+            f"program {name!r} gives {value.shape} after export, its network {reference.shape}"
+        )
+    scale = max(1.0, float(np.abs(reference).max()))
+    difference = float(np.abs(value - reference).max())
+    if not difference <= TOLERANCE * scale:
+        raise ConfigError(
+            f"program {name!r} differs from its network by {difference:.2e} after export "
+            f"(allowed: {TOLERANCE * scale:.0e}); is the network in evaluation mode, "
+            "and free of randomness?"
+        )
 
 
 @contextlib.contextmanager
 def _quietly() -> Iterator[None]:
-    """Silence the exporter's progress prints and deprecation notes, which no user can act on."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    """Silence the exporter's prints, warnings and logs, which no user can act on."""
+    loggers = [logging.getLogger(name) for name in _LOGGERS]
+    levels = [logger.level for logger in loggers]
+    nowhere = io.StringIO()
     try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        for logger in loggers:
+            logger.setLevel(logging.CRITICAL)
+        with (
+            warnings.catch_warnings(),
+            contextlib.redirect_stdout(nowhere),
+            contextlib.redirect_stderr(nowhere),
+        ):
             warnings.simplefilter("ignore")
             yield
     finally:
-        logger.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

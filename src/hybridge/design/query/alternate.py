@@ -27,6 +27,7 @@ from hybridge.design.train.checkpoint import Checkpoint, load_checkpoint, save_c
 from hybridge.design.train.loop import Trainer, TrainSettings
 from hybridge.design.train.outputs import Outputs, compute_outputs
 from hybridge.errors import ConfigError
+from hybridge.hashing import hash_json
 from hybridge.plan.tensors import Frozen
 from hybridge.progress import track
 
@@ -130,9 +131,14 @@ def alternate(
 
     Returns:
         A record of every cycle.
+
+    Raises:
+        ConfigError: The mode trains nothing, the folds are not the training images, or the
+            checkpoint belongs to another run.
     """
     if mode == "r":
         raise ConfigError("mode 'r' trains no network; expected mode 'rb' or 'rbg'")
+    _check_folds(twins, len(train))
     state = _State(base, global_, twins, train, router_set, settings, router_settings, mode, seed)
     state.resume(checkpoint)
     for _ in track(range(len(state.records), settings.cycles), f"alternating ({mode})"):
@@ -143,6 +149,15 @@ def alternate(
     base.eval()
     global_.eval()
     return tuple(state.records)
+
+
+def _check_folds(twins: Sequence[Twin], count: int) -> None:
+    answered = np.concatenate([np.empty(0, np.int64), *(twin.fold for twin in twins)])
+    if not np.array_equal(np.sort(answered), np.arange(count)):
+        raise ConfigError(
+            f"expected twins whose folds hold each of the {count} training images once, "
+            f"got folds of {[len(twin.fold) for twin in twins]}"
+        )
 
 
 class _State:
@@ -166,6 +181,16 @@ class _State:
         # A twin's penultimate features are not the base's, so no router of a cycle reads them.
         self.router_settings = router_settings.model_copy(
             update={"epochs": settings.router_epochs, "embedding": False}
+        )
+        self.run = hash_json(
+            [
+                train.fingerprint,
+                router_set.fingerprint,
+                settings.model_dump(),
+                router_settings.model_dump(),
+                mode,
+                seed,
+            ]
         )
         self.records: list[CycleRecord] = []
         self.trainers = {"base": self._trainer(base, train, settings.base)}
@@ -243,6 +268,11 @@ class _State:
         if checkpoint is None or not checkpoint.exists():
             return
         saved = load_checkpoint(checkpoint)
+        if saved.counters.get("run") != self.run:
+            raise ConfigError(
+                f"{checkpoint} is a checkpoint of another run (other data, settings, mode or "
+                "seed); delete it, or name another file"
+            )
         for name, trainer in self.trainers.items():
             prefix = f"{name}/"
             tensors = {
@@ -263,6 +293,7 @@ class _State:
             for key, tensor in state.tensors.items()
         }
         counters = {
+            "run": self.run,
             "trainers": {name: state.counters for name, state in states.items()},
             "records": [asdict(record) for record in self.records],
         }

@@ -8,7 +8,6 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import skip_init
 
 from hybridge.design.query.features import answer_summary, expand_summary
 from hybridge.design.query.router import Anchor, Router
@@ -84,7 +83,7 @@ def _affine(norm: nn.BatchNorm1d) -> tuple[Tensor, Tensor]:
 
 
 def _linear(weight: Tensor, bias: Tensor) -> nn.Linear:
-    # Without the random initialisation, which would draw from torch's global generator.
-    layer = skip_init(nn.Linear, weight.shape[1], weight.shape[0])
-    layer.load_state_dict({"weight": weight.float(), "bias": bias.float()})
+    # Made without storage: a random start would draw from torch's global generator.
+    layer = nn.Linear(weight.shape[1], weight.shape[0], device="meta")
+    layer.load_state_dict({"weight": weight.float(), "bias": bias.float()}, assign=True)
     return layer
