@@ -23,7 +23,7 @@ def demo(
     Examples:
       hybridge demo
       hybridge demo --out /tmp/demo --link-mbps 0.5 --rtt-ms 80
-    """
+    """  # noqa: D301 (typer needs the backspace itself)
     from rich.console import Console
 
     from hybridge.recipes.demo import LinkShape, demo_report, demonstrate

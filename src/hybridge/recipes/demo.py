@@ -4,10 +4,12 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
+from queue import Queue
 from typing import Any
 
 import numpy as np
@@ -38,6 +40,7 @@ from hybridge.report.values import Value
 
 EDGE, CLOUD, CONFIDENCE = "edge only", "cloud only", "best confidence"
 HYBRID, FUSED = "hybrid", "hybrid fused"
+Answers = list[dict[str, Any]]
 _SERVED = ("confidence", "hybrid", "hybrid-fused")
 
 
@@ -66,7 +69,7 @@ class Replay:
     """
 
     bundle: Bundle
-    answers: list[dict[str, Any]]
+    answers: Answers
 
     def column(self, name: str) -> NDArray[Any]:
         """Return one field of all answers."""
@@ -136,10 +139,8 @@ def demonstrate(folder: Path, link: LinkShape) -> Demo:
     images = folder / "reporting.npz"
     np.savez(images, pixels=reporting.pixels(np.arange(len(reporting))), labels=reporting.labels)
     with _cloud([folder / "bundles" / name for name in _SERVED]) as target:
-        replays = {
-            name: Replay(bundle, _replay(name, bundle, images, len(reporting), target, link))
-            for name, bundle in bundles.items()
-        }
+        answers = _replay_all(bundles, images, len(reporting), target, link)
+    replays = {name: Replay(bundle, answers[name]) for name, bundle in bundles.items()}
     device = recipe.deploy.surroundings.device
     return Demo(trained, point, replays, link, _table(replays, device, link))
 
@@ -227,9 +228,40 @@ def _cloud(bundles: list[Path]) -> Iterator[str]:
             process.terminate()
 
 
+def _replay_all(
+    bundles: Mapping[str, Bundle], images: Path, count: int, target: str, link: LinkShape
+) -> dict[str, Answers]:
+    """Replay every method, two at a time: they wait for the link far more than they compute."""
+    seen: Queue[bool] = Queue()
+    longest_first = sorted(bundles, key=lambda name: name != CLOUD)
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        replays = {
+            name: pool.submit(_replay, name, bundles[name], images, count, target, link, seen)
+            for name in longest_first
+        }
+        for _ in track(_until_done(seen, len(bundles)), "replaying", count * len(bundles)):
+            pass
+    return {name: replays[name].result() for name in bundles}
+
+
+def _until_done(seen: "Queue[bool]", working: int) -> Iterator[None]:
+    """Yield for each answer that is seen, until every replay has ended."""
+    while working:
+        if seen.get():
+            yield
+        else:
+            working -= 1
+
+
 def _replay(
-    name: str, bundle: Bundle, images: Path, count: int, target: str, link: LinkShape
-) -> list[dict[str, Any]]:
+    name: str,
+    bundle: Bundle,
+    images: Path,
+    count: int,
+    target: str,
+    link: LinkShape,
+    seen: "Queue[bool]",
+) -> Answers:
     """Run a bundle over the images in an edge process of its own."""
     shape = ["--link-seed", link.seed, "--link-mbps", link.mean_mbps, "--rtt-ms", link.rtt_ms]
     command = [
@@ -237,10 +269,16 @@ def _replay(
         *("--data", f"arrays:{images.absolute()}", "--cloud", target, "--json"),
         *map(str, shape),
     ]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        lines = list(track(process.stdout, f"replaying: {name}", total=count))
-    answers = [line for line in map(json.loads, lines) if "label" in line]  # the last sums up
+    answers: Answers = []
+    try:
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            for line in map(json.loads, process.stdout):
+                if "label" in line:  # the last line sums up
+                    answers.append(line)
+                    seen.put(True)
+    finally:
+        seen.put(False)
     if process.returncode or len(answers) != count:
         raise TransportError(
             f"the edge process of {name!r} gave {len(answers)} of {count} answers and ended with "

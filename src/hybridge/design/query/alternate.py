@@ -18,9 +18,10 @@ import torch
 from numpy.typing import NDArray
 from pydantic import Field
 
+from hybridge.cost.target import threshold_for_coverage
 from hybridge.data.dataset import Dataset, Indices, subset
 from hybridge.design.nets.network import PixelNetwork
-from hybridge.design.query.fit import RouterData, fit_router
+from hybridge.design.query.fit import RouterData, fit_router, score_all
 from hybridge.design.query.losses import base_weights, global_weights
 from hybridge.design.query.router import Router, RouterSettings
 from hybridge.design.train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
@@ -215,7 +216,7 @@ class _State:
             torch.from_numpy(self.router_set.labels),
         )
         router = fit_router(data, self.router_settings, self.seed + len(self.records))
-        sent = self._decide(router)
+        sent = self._decide(router, self._threshold(router, data))
         trains_global = self._trains_global()
         global_loss = self._epochs("global", global_weights(sent)) if trains_global else None
         weights = base_weights(sent)
@@ -248,14 +249,25 @@ class _State:
             self._kept_global = None
         return kept
 
-    def _decide(self, router: Router) -> torch.Tensor:
+    def _threshold(self, router: Router, data: RouterData) -> float:
+        """Return the threshold at which the router keeps what it is fitted to keep.
+
+        Where the oracle sends little, a score of zero would send next to nothing, and the weights
+        would be constant.
+        """
+        coverage = self.router_settings.coverage
+        if coverage is None:
+            coverage = 1.0 - float(data.oracle.float().mean())
+        return threshold_for_coverage(score_all(router, data).double().numpy(), coverage)
+
+    def _decide(self, router: Router, threshold: float) -> torch.Tensor:
         """Return where the router sends, boolean ``(N,)`` over the training images."""
         sent = torch.zeros(len(self.train), dtype=torch.bool)
         for twin in self.twins:
             outputs = compute_outputs(twin.network, subset(self.train, twin.fold))
             with torch.no_grad():
                 score = router.score(torch.from_numpy(outputs.logits))
-            sent[torch.from_numpy(twin.fold)] = score > 0
+            sent[torch.from_numpy(twin.fold)] = score > threshold
         return sent
 
     def _epochs(self, name: str, weights: torch.Tensor) -> float:
