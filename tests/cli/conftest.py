@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 from PIL import Image
+from tiny_bundle import COUNT, make_bundle
 from typer.testing import CliRunner
 
 from hybridge.cli.main import app
-from tiny_bundle import COUNT, make_bundle
 from tiny_plans import NAMES, images
 
 

@@ -5,11 +5,11 @@ import signal
 import socket
 
 import pytest
-
+from processes import serving
 from tiny_bundle import make_bundle
+
 from hybridge.runtime.edge.edge import EdgeRuntime
 from hybridge.runtime.edge.grpc import GrpcTransport
-from processes import serving
 from tiny_plans import images
 
 

@@ -1,5 +1,6 @@
 """The command line: every command, registered."""
 
+import os
 from typing import Annotated
 
 import typer
@@ -49,4 +50,6 @@ def _root(
 
 def main() -> None:
     """Run the command line of this process."""
+    # gRPC would write lines of its own on standard error, beside the one that says what is wrong.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     app(prog_name="hybridge")

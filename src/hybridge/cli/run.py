@@ -5,17 +5,19 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hybridge.cli.answers import counted, figures_of, line, record, show_figures
 from hybridge.cli.inputs import Input, from_files, from_source
-from hybridge.cli.output import check_file, show_facts, show_json, warn
+from hybridge.cli.output import check_file, show_json, warn
 from hybridge.errors import ConfigError, DataError, SignatureError
 
 if TYPE_CHECKING:
     from hybridge.runtime.edge.answer import Answer
     from hybridge.runtime.edge.edge import EdgeRuntime
+    from hybridge.runtime.wire.message import Transport
 
 
 def run(
@@ -62,32 +64,49 @@ def run(
       hybridge run runs/demo/bundle --data digits --limit 200 --json
       hybridge run runs/demo/bundle --data digits --cloud 127.0.0.1:8001 --link-seed 0 --rtt-ms 80
     """  # noqa: D301 (typer needs the backspace itself)
-    from hybridge.links.trace import cellular
     from hybridge.plan.bundle import load_bundle
     from hybridge.plan.log import DecisionLog
     from hybridge.runtime.edge.edge import EdgeRuntime
-    from hybridge.runtime.edge.grpc import GrpcTransport
-    from hybridge.runtime.edge.shaped import Shaped
-    from hybridge.runtime.wire.message import Transport
 
     if bool(images) == (data is not None):
         raise ConfigError("expected image files, or --data SOURCE; give one of them")
-    if cloud is not None and not re.fullmatch(r"\S+:\d+", cloud):
-        raise ConfigError(f"--cloud: expected HOST:PORT, got {cloud!r}")
     if log is not None:
         check_file("--log", log)
     loaded = load_bundle(bundle, place="edge")
+    transport = _transport(cloud, link_seed, link_mbps, rtt_ms)
     inputs = from_files(images, loaded.plan) if images else from_source(data or "", loaded.plan)
     with ExitStack() as stack:
         decisions = stack.enter_context(DecisionLog(log)) if log is not None else None
-        transport: Transport | None = GrpcTransport(cloud) if cloud is not None else None
-        if transport is not None and link_seed is not None:
-            transport = Shaped(transport, cellular(link_seed, mean_mbps=link_mbps), rtt_ms)
         runtime = stack.enter_context(EdgeRuntime(loaded, transport, log=decisions))
-        answered = _answer(runtime, islice(inputs, limit), deadline_ms)
-        shown = list(_shown(answered, json))
+        counts = []
+        for item, answer in _answer(runtime, islice(inputs, limit), deadline_ms):
+            if json:
+                show_json(record(item, answer), indent=None)
+            else:
+                print(line(item, answer), flush=True)
+            counts.append(counted(item, answer))
     if data is not None:
-        _show_figures(_figures(shown), json)
+        show_figures(figures_of(counts), json)
+
+
+def _transport(
+    cloud: str | None, link_seed: int | None, link_mbps: float, rtt_ms: float
+) -> "Transport | None":
+    """Return what carries messages to the cloud, shaped where a seed is given."""
+    from hybridge.links.trace import cellular
+    from hybridge.runtime.edge.grpc import GrpcTransport
+    from hybridge.runtime.edge.shaped import Shaped
+
+    if cloud is None:
+        if link_seed is not None:
+            raise ConfigError("--link-seed shapes the link to a cloud; give --cloud HOST:PORT")
+        return None
+    if not re.fullmatch(r"\S+:\d+", cloud):
+        raise ConfigError(f"--cloud: expected HOST:PORT, got {cloud!r}")
+    transport = GrpcTransport(cloud)
+    if link_seed is None:
+        return transport
+    return Shaped(transport, cellular(link_seed, mean_mbps=link_mbps), rtt_ms)
 
 
 def _answer(
@@ -103,94 +122,3 @@ def _answer(
             warn(f"the cloud did not answer ({answer.failure}); such answers are the edge's")
             warned = True
         yield item, answer
-
-
-def _shown(answered: Iterable[tuple[Input, "Answer"]], json: bool) -> Iterator[dict[str, Any]]:
-    """Print each answer as it comes, and yield what is counted of it."""
-    for item, answer in answered:
-        if json:
-            show_json(_record(item, answer), indent=None)
-        else:
-            print(_line(item, answer), flush=True)
-        yield {
-            "right": answer.label == item.truth,
-            "abstained": answer.abstained,
-            "failed": answer.failure is not None,
-            "sent": answer.failure is not None or answer.source == "cloud",
-            "bytes": answer.bytes_sent,
-            "latency_ms": answer.latency_ms,
-        }
-
-
-def _line(item: Input, answer: "Answer") -> str:
-    label = "no label" if answer.label is None else str(answer.label)
-    name = "" if answer.class_name in (None, label) else f" {answer.class_name}"
-    score = "" if answer.score is None else f", score {answer.score:.4f}"
-    reason = " ".join(answer.reason.split())
-    return (
-        f"{item.name}: {label}{name} from the {answer.source}{score}, "
-        f"{answer.latency_ms:.2f} ms, {reason}"
-    )
-
-
-def _record(item: Input, answer: "Answer") -> dict[str, Any]:
-    truth = {} if item.truth is None else {"truth": item.truth}
-    return {
-        "input": item.name,
-        **truth,
-        "label": answer.label,
-        "class_name": answer.class_name,
-        "probability": float(answer.probabilities.max()),
-        "source": answer.source,
-        "reason": answer.reason,
-        "score": answer.score,
-        "latency_ms": answer.latency_ms,
-        "edge_ms": answer.edge_ms,
-        "link_ms": answer.link_ms,
-        "cloud_ms": answer.cloud_ms,
-        "bytes_sent": answer.bytes_sent,
-        "abstained": answer.abstained,
-        "failure": answer.failure,
-    }
-
-
-def _figures(shown: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return what came of all answers; accuracy is of those that were given."""
-    import numpy as np
-
-    latency_ms = [row["latency_ms"] for row in shown]
-    given = [row["right"] for row in shown if not row["abstained"]]
-    return {
-        "inputs": len(shown),
-        "accuracy": float(np.mean(given)) if given else None,
-        "query_rate": float(np.mean([row["sent"] for row in shown])),
-        "abstained": sum(row["abstained"] for row in shown),
-        "failed": sum(row["failed"] for row in shown),
-        "bytes_sent": sum(row["bytes"] for row in shown),
-        "latency_p50_ms": float(np.percentile(latency_ms, 50)),
-        "latency_p95_ms": float(np.percentile(latency_ms, 95)),
-    }
-
-
-def _show_figures(figures: dict[str, Any], json: bool) -> None:
-    from hybridge.report.values import Kind, format_value
-
-    if json:
-        show_json({"summary": figures}, indent=None)
-        return
-    kinds: dict[str, Kind] = {
-        "inputs": "number",
-        "accuracy": "percent",
-        "query_rate": "percent",
-        "abstained": "number",
-        "failed": "number",
-        "bytes_sent": "bytes",
-        "latency_p50_ms": "ms",
-        "latency_p95_ms": "ms",
-    }
-    show_facts(
-        {
-            name.removesuffix("_ms").replace("_", " "): format_value(figures[name], kind)
-            for name, kind in kinds.items()
-        }
-    )

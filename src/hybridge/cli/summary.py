@@ -35,6 +35,7 @@ def show_summary(summary: Row) -> None:
     )
     for table in (_points(summary), _differences(summary), _matching(summary)):
         show(table.rich())
+        show("")
 
 
 def _points(summary: Row) -> Table:
@@ -101,12 +102,22 @@ def _differences(summary: Row) -> Table:
 
 def _matching(summary: Row) -> Table:
     rows = [
-        (_name(row["method"], row["fused"]), _spread(100 * row["mean"], 100 * row["std"]))
+        (
+            _name(row["method"], row["fused"]),
+            Spread(row["mean"], row["std"]),
+            f"{row['accuracy_minus_global_mean']:+.2f}",
+            1e6 * row["macs_m"],
+        )
         for row in summary["query_rate_to_match_cloud"]
         if row["method"] in ("router", *_CONFIDENCES)
     ]
-    caption = "Query rate needed to match the global, thresholds from the calibration halves"
-    return Table((Column("Method"), Column("Query rate", "percent")), rows, caption)
+    columns = (
+        Column("Method"),
+        Column("Query rate", "percent"),
+        Column("Gain over global", "number"),
+        Column("MACs", "count"),
+    )
+    return Table(columns, rows, "Query rate needed to match the global")
 
 
 def _gap(row: Row) -> tuple[str, str]:
