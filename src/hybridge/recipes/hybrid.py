@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
@@ -156,32 +157,28 @@ def deploy(
     """
     first = run.evaluation.first
     fitted = first.fused_router if deploy.fused else first.router
-    programs = folder.parent / f".{folder.name}-programs"
-    plan = make_plan(
-        run.base,
-        router or fitted.router,
-        run.global_,
-        geometry=run.recipe.geometry(),
-        class_names=run.data.held_out.class_names,
-        directory=programs,
-        fused=first.fusion if deploy.fused else None,
-        codec=deploy.codec,
-    )
-    calibration = subset(run.data.held_out, first.calibration.numpy())
-    rehearsal = rehearse(plan, calibration)
-    point = tune(plan, rehearsal, deploy.target, deploy.surroundings)
-    metadata: dict[str, JsonValue] = {
-        "name": run.recipe.name,
-        "hybridge": __version__,
-        "recipe": run.recipe.model_dump(mode="json", by_alias=True),
-        "reporting_split": run.split.fingerprint,
-        "operating_point": point.model_dump(mode="json"),
-    }
-    bundle = save_bundle(with_threshold(plan, point.threshold), folder, rehearsal, metadata)
-    for program in plan.programs.values():
-        assert program.path is not None
-        program.path.unlink()
-    programs.rmdir()
+    with TemporaryDirectory() as programs:
+        plan = make_plan(
+            run.base,
+            router or fitted.router,
+            run.global_,
+            geometry=run.recipe.geometry(),
+            class_names=run.data.held_out.class_names,
+            directory=Path(programs),
+            fused=first.fusion if deploy.fused else None,
+            codec=deploy.codec,
+        )
+        calibration = subset(run.data.held_out, first.calibration.numpy())
+        rehearsal = rehearse(plan, calibration)
+        point = tune(plan, rehearsal, deploy.target, deploy.surroundings)
+        metadata: dict[str, JsonValue] = {
+            "name": run.recipe.name,
+            "hybridge": __version__,
+            "recipe": run.recipe.model_dump(mode="json", by_alias=True),
+            "reporting_split": run.split.fingerprint,
+            "operating_point": point.model_dump(mode="json"),
+        }
+        bundle = save_bundle(with_threshold(plan, point.threshold), folder, rehearsal, metadata)
     return bundle, point
 
 
