@@ -49,7 +49,7 @@ def work_folder(tmp_path, monkeypatch):
     """A folder with the bundle and the image that the pages speak of; the working directory."""
     plan = pair_plan(tmp_path, codec="webp", fused=True)
     data = ArrayDataset(images(12), np.arange(12) % 3, list(plan.class_names))
-    save_bundle(plan, tmp_path / "runs/demo/bundles/hybrid-fused", rehearse(plan, data))
+    save_bundle(plan, tmp_path / "runs/demo/bundle", rehearse(plan, data))
     Image.fromarray(images(1)[0]).save(tmp_path / "seven.png")
     monkeypatch.chdir(tmp_path)
 

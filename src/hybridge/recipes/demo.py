@@ -41,7 +41,7 @@ from hybridge.report.values import Value
 EDGE, CLOUD, CONFIDENCE = "edge only", "cloud only", "best confidence"
 HYBRID, FUSED = "hybrid", "hybrid fused"
 Answers = list[dict[str, Any]]
-_SERVED = ("confidence", "hybrid", "hybrid-fused")
+_SERVED = ("rivals/confidence", "rivals/hybrid", "bundle")
 
 
 @dataclass(frozen=True)
@@ -134,11 +134,11 @@ def demonstrate(folder: Path, link: LinkShape) -> Demo:
     with as_file(files("hybridge.recipes") / "demo.yaml") as path:
         recipe = load_recipe(HybridRecipe, path)
     trained = run(recipe, data_root(), folder)
-    bundles, point = _bundles(trained, folder / "bundles")
+    bundles, point = _bundles(trained, folder)
     reporting = trained.split.open()
     images = folder / "reporting.npz"
     np.savez(images, pixels=reporting.pixels(np.arange(len(reporting))), labels=reporting.labels)
-    with _cloud([folder / "bundles" / name for name in _SERVED]) as target:
+    with _cloud([folder / name for name in _SERVED]) as target:
         answers = _replay_all(bundles, images, len(reporting), target, link)
     replays = {name: Replay(bundle, answers[name]) for name, bundle in bundles.items()}
     device = recipe.deploy.surroundings.device
@@ -204,8 +204,8 @@ def _bundles(run: HybridRun, folder: Path) -> tuple[dict[str, Bundle], Operating
     hybrid, _ = deploy(run, folder / on_router, unfused)
     confidence, _ = deploy(run, folder / on_confidence, unfused, run.evaluation.first.confidence)
     bundles = {
-        EDGE: save_bundle(edge_only(hybrid.plan), folder / "edge-only"),
-        CLOUD: save_bundle(cloud_only(hybrid.plan), folder / "cloud-only"),
+        EDGE: save_bundle(edge_only(hybrid.plan), folder / "rivals/edge-only"),
+        CLOUD: save_bundle(cloud_only(hybrid.plan), folder / "rivals/cloud-only"),
         CONFIDENCE: confidence,
         HYBRID: hybrid,
         FUSED: fused,
@@ -293,9 +293,9 @@ def _table(replays: Mapping[str, Replay], device: str, link: LinkShape) -> Table
         Column("Accuracy", "percent"),
         Column("Query rate", "percent"),
         Column("MACs", "count"),
-        Column("Bytes per request", "bytes"),
-        Column("Latency p50", "ms"),
-        Column("Latency p95", "ms"),
+        Column("Bytes sent", "bytes"),
+        Column("p50", "ms"),
+        Column("p95", "ms"),
         Column("Energy", "mj"),
     ]
     rows: list[list[Value]] = [
@@ -310,7 +310,12 @@ def _table(replays: Mapping[str, Replay], device: str, link: LinkShape) -> Table
         ]
         for name, replay in replays.items()
     ]
-    return Table(columns, rows, strong=frozenset({list(replays).index(FUSED)}))
+    count = len(next(iter(replays.values())).answers)
+    caption = (
+        f"{count} held-out images; means per image, and quantiles of the latency. "
+        f"Energy: {device}'s."
+    )
+    return Table(columns, rows, caption, frozenset({list(replays).index(FUSED)}))
 
 
 def _replayed(replays: Mapping[str, Replay], data: Dataset) -> Replayed:

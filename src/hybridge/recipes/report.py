@@ -2,7 +2,7 @@
 
 import platform
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import onnxruntime
@@ -216,7 +216,9 @@ def _lines(evaluation: Evaluation, over: str) -> list[Line]:
         elif "oracle" in method:
             role = "bound"
         name = f"{_NAMES[method]}, fused" if fused else _NAMES[method]
-        lines.append(curve_line(name, result.curves, over, role))
+        line = curve_line(name, result.curves, over, role)
+        # One band for each of ten curves would hide them all.
+        lines.append(line if role == "main" else replace(line, band=None))
     return lines
 
 
