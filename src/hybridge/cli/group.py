@@ -78,7 +78,7 @@ def explain(error: Exception) -> str | None:
 
 
 def _command(error: Any) -> str:
-    context = error.ctx
+    context = getattr(error, "ctx", None)
     return "hybridge" if context is None else str(context.command_path)
 
 

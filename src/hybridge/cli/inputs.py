@@ -65,13 +65,15 @@ def _geometry(plan: "Plan") -> "Geometry":
 
 def _check_image(path: Path) -> None:
     """Raise `DataError` unless Pillow knows the file's format; its pixels are not decoded yet."""
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image
 
     if not path.is_file():
         raise DataError(f"expected an image at {path}, but there is no such file")
     try:
         Image.open(path).close()
-    except UnidentifiedImageError as error:
+    except PermissionError:
+        raise
+    except Exception as error:  # decoders raise OSError, SyntaxError, struct.error, ...
         raise DataError(
             f"expected an image such as PNG, JPEG or WebP at {path}, got a file that is none"
         ) from error
