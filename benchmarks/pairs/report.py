@@ -230,11 +230,10 @@ def ablation_table(pair: Result) -> str:
         [
             name.replace("_", " "),
             *(spread(pair.point(name, False, c, "accuracy_mean")) for c in COVERAGES),
-            spread(pair.point(name, True, 0.7, "accuracy_mean")),
         ]
         for name in names
     ]
-    header = ["method", *(f"{coverage:.0%}" for coverage in COVERAGES), "fused 70%"]
+    header = ["method", *(f"{coverage:.0%}" for coverage in COVERAGES)]
     text = f"""## Baselines and ablations, {pair.title}, mode r
 
 Router: starts at the best confidence, shrunk by cross-fitting. Scratch: the paper's free router;

@@ -48,7 +48,8 @@ class EvaluateSettings(Frozen):
     Attributes:
         splits: Number of random halves.
         coverages: Shares to keep at which methods are compared.
-        ablations: Whether routers that lack one part of the method are evaluated too.
+        ablations: Whether routers that lack one part of the method are evaluated too, where the
+            global answers alone.
     """
 
     splits: int = Field(default=5, ge=1)
@@ -200,9 +201,8 @@ def evaluate(
             "the router is to read the base's penultimate features, but this base has none to "
             "give; set router.embedding to false, or take a base that is a Classifier"
         )
-    variants = {"router": router_settings}
-    if settings.ablations:
-        variants |= ablations(router_settings)
+    routers = {"router": router_settings}
+    lacking = ablations(router_settings) if settings.ablations else {}
     results: dict[tuple[str, bool], MethodResult] = {}
     global_reporting: list[float] = []
     first: FittedSplit | None = None
@@ -212,7 +212,9 @@ def evaluate(
         global_reporting.append(pair.take(reporting).accuracies()[1])
         fitted: dict[bool, FittedRouter] = {}
         for fused in (False, True):
-            for name, scored, router in half.methods(fused, variants):
+            for name, scored, router in half.methods(
+                fused, routers if fused else routers | lacking
+            ):
                 if name == "router" and router is not None:
                     fitted[fused] = router
                 costs = Costs(macs=UnitCost(base_macs + scored.router_macs, global_macs))
