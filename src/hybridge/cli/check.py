@@ -23,7 +23,7 @@ def check(
     Examples:
       hybridge check recipes/cifar10_resnet.yaml
       hybridge check recipes/cifar10_resnet.yaml --set deploy.codec=jpeg-90 --json
-    """  # noqa: D301 (typer needs the backspace itself)
+    """
     faults = _faults(recipe, set_)
     if json:
         show_json({"ok": not faults, "faults": faults})

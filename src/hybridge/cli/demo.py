@@ -14,7 +14,7 @@ def demo(
     link_mbps: Annotated[float, typer.Option(min=0.01, help="Mean uplink bandwidth.")] = 5.0,
     rtt_ms: Annotated[float, typer.Option(min=0, help="Round trip of the link.")] = 42.0,
 ) -> None:
-    """Train, export and run a hybrid of two small networks on handwritten digits.
+    """Train, export and run a hybrid on handwritten digits.
 
     A cloud server and an edge run as processes of their own, over a link shaped by a trace. Prints
     one table and writes report.html.
@@ -23,7 +23,7 @@ def demo(
     Examples:
       hybridge demo
       hybridge demo --out /tmp/demo --link-mbps 0.5 --rtt-ms 80
-    """  # noqa: D301 (typer needs the backspace itself)
+    """
     from rich.console import Console
 
     from hybridge.recipes.demo import LinkShape, demo_report, demonstrate

@@ -32,7 +32,7 @@ def evaluate(
     Examples:
       hybridge evaluate recipes/cifar10_resnet.yaml --splits 20 --json out.json
       hybridge evaluate recipes/cifar10_resnet.yaml --set evaluate.ablations=true
-    """  # noqa: D301 (typer needs the backspace itself)
+    """
     from hybridge.cli.summary import show_summary, write_summary
     from hybridge.recipes.hybrid import run
     from hybridge.recipes.load import data_root

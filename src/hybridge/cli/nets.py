@@ -24,7 +24,7 @@ def nets(
     Examples:
       hybridge nets
       hybridge nets 'cifar_*' --json
-    """  # noqa: D301 (typer needs the backspace itself)
+    """
     from hybridge.design.nets import networks
     from hybridge.report.tables import Column, Table
 

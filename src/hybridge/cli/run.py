@@ -63,7 +63,7 @@ def run(
       hybridge run runs/demo/bundle photos/*.jpg --deadline-ms 80 --log decisions.jsonl
       hybridge run runs/demo/bundle --data digits --limit 200 --json
       hybridge run runs/demo/bundle --data digits --cloud 127.0.0.1:8001 --link-seed 0 --rtt-ms 80
-    """  # noqa: D301 (typer needs the backspace itself)
+    """
     from hybridge.plan.bundle import load_bundle
     from hybridge.plan.log import DecisionLog
     from hybridge.runtime.edge.edge import EdgeRuntime

@@ -34,7 +34,7 @@ def serve(
     Examples:
       hybridge serve runs/demo/bundle
       hybridge serve runs/a/bundle runs/b/bundle --host 0.0.0.0 --port 9000 --max-batch 64
-    """  # noqa: D301 (typer needs the backspace itself)
+    """
     from hybridge.runtime.cloud import server
     from hybridge.runtime.cloud.batcher import Batching
     from hybridge.runtime.cloud.models import Models

@@ -26,7 +26,7 @@ def show(
     Examples:
       hybridge show runs/demo/bundle
       hybridge show runs/demo/bundle --json
-    """  # noqa: D301 (typer needs the backspace itself)
+    """
     from hybridge.plan.bundle import load_bundle
 
     loaded = load_bundle(bundle)

@@ -35,7 +35,7 @@ def train(
     Examples:
       hybridge train recipes/cifar10_resnet.yaml --mode r --splits 5 --json out.json
       hybridge train recipes/cifar10_resnet.yaml --set deploy.target.coverage=0.9 --out runs/c90
-    """  # noqa: D301 (typer needs the backspace itself)
+    """
     from hybridge.cli.summary import show_summary, write_summary
     from hybridge.recipes.hybrid import check, deploy, run
     from hybridge.recipes.load import data_root

@@ -53,7 +53,7 @@ def tune(
       hybridge tune runs/demo/bundle --coverage 0.8
       hybridge tune runs/demo/bundle --latency-ms 40 --link wifi --write
       hybridge tune runs/demo/bundle --accuracy 0.97 --json
-    """  # noqa: D301 (typer needs the backspace itself)
+    """
     from hybridge.cost import tune as tuning
     from hybridge.cost.target import Target
     from hybridge.plan.bundle import load_bundle

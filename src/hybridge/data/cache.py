@@ -2,10 +2,10 @@
 
 import hashlib
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from uuid import uuid4
 
 from hybridge.hashing import CHUNK_BYTES, hash_file
 
@@ -38,13 +38,13 @@ def hash_content(path: Path) -> str:
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a new file's path beside ``path``, which it replaces at once if all goes well."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, suffix=".part")
-    os.close(handle)
+    # Not from tempfile, whose files nobody else may read.
+    part = path.with_name(f".{path.name}.{uuid4().hex}.part")
     try:
-        yield Path(name)
-        Path(name).replace(path)
+        yield part
+        part.replace(path)
     finally:
-        Path(name).unlink(missing_ok=True)
+        part.unlink(missing_ok=True)
 
 
 def write_atomically(path: Path, data: bytes) -> None:

@@ -1,5 +1,6 @@
 """A hybrid recipe, run: data, networks, alternating training, evaluation, bundle."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,7 +23,8 @@ from hybridge.design.query.make_plan import make_plan
 from hybridge.design.query.router import Router
 from hybridge.design.query.scores import Confidence
 from hybridge.design.store import Store
-from hybridge.design.train.loop import fit
+from hybridge.design.train.checkpoint import load_checkpoint
+from hybridge.design.train.loop import TrainSettings, fit
 from hybridge.design.train.outputs import keep_outputs
 from hybridge.errors import ConfigError
 from hybridge.plan.bundle import Bundle, save_bundle
@@ -98,7 +100,7 @@ def run(recipe: HybridRecipe, root: Path, folder: Path, *, training: bool = True
     check(recipe, root)
     data = open_data(recipe, root)
     trainer = _Networks(recipe, root, folder, data, training)
-    base, global_ = trainer.network("base"), trainer.network("global")
+    base, global_ = trainer.networks()
     cycles: tuple[CycleRecord, ...] = ()
     if recipe.mode != "r":
         cycles = trainer.alternate(base, global_, recipe.mode)
@@ -176,7 +178,7 @@ def deploy(
             "hybridge": __version__,
             "recipe": run.recipe.model_dump(mode="json", by_alias=True),
             "reporting_split": run.split.fingerprint,
-            "operating_point": point.model_dump(mode="json"),
+            "operating_point": json.loads(point.model_dump_json()),
         }
         bundle = save_bundle(with_threshold(plan, point.threshold), folder, rehearsal, metadata)
     return bundle, point
@@ -191,16 +193,19 @@ class _Networks:
         self.recipe, self.root, self.folder = recipe, root, folder
         self.data, self.training = data, training
 
-    def network(self, name: str) -> PixelNetwork:
-        """Return base or global, trained."""
-        config = self.recipe.base if name == "base" else self.recipe.global_
-        network = self._new(config, name)
-        if config.weights is not None:
-            load_weights(network.network, self.root / config.weights, prefixes=config.prefixes)
-        else:
-            assert self.data.train is not None
-            self._train(network, config, self.data.train, name)
-        return network.eval()
+    def networks(self) -> tuple[PixelNetwork, PixelNetwork]:
+        """Return base and global, trained; weights are read before anything is trained."""
+        configs = {"base": self.recipe.base, "global": self.recipe.global_}
+        made = {name: self._new(config, name) for name, config in configs.items()}
+        for name, config in configs.items():
+            if config.weights is not None:
+                file = self.root / config.weights
+                load_weights(made[name].network, file, prefixes=config.prefixes)
+        for name, config in configs.items():
+            if config.weights is None:
+                assert self.data.train is not None
+                self._train(made[name], config, self.data.train, name)
+        return made["base"].eval(), made["global"].eval()
 
     def alternate(
         self, base: PixelNetwork, global_: PixelNetwork, mode: Mode
@@ -260,7 +265,7 @@ class _Networks:
         """Train a network, unless its folder holds the finished weights of this same training."""
         assert config.train is not None
         checkpoint = self.folder / CHECKPOINTS / f"{name}.safetensors"
-        if not self.training and not checkpoint.exists():
+        if not self.training and not _is_finished(checkpoint, config.train):
             raise ConfigError(
                 f"the {name} of {self.recipe.name!r} has not been trained in {self.folder}; "
                 "run 'hybridge train' first"
@@ -274,6 +279,13 @@ class _Networks:
             log_dir=self.folder / LOGS / name if self.training else None,
             what=f"training the {name}",
         )
+
+
+def _is_finished(checkpoint: Path, settings: TrainSettings) -> bool:
+    if not checkpoint.exists():
+        return False
+    epochs_done: int = load_checkpoint(checkpoint).counters["epochs_done"]
+    return epochs_done >= settings.epochs
 
 
 def _pair_outputs(

@@ -83,7 +83,8 @@ def fit_anchor(confidence: Confidence, logits: Tensor, oracle: Tensor) -> Anchor
     """
     with torch.no_grad():
         score = confidence(logits.double())
-    spread = score.std().clamp_min(1e-9)
+    # A base that is equally unsure of everything must not make the score's scale explode.
+    spread = score.std().clamp_min(0.1)
     x = (score - score.mean()) / spread
     raw = torch.zeros(2, dtype=torch.float64, requires_grad=True)
     solver = torch.optim.LBFGS([raw], max_iter=100, line_search_fn="strong_wolfe")
