@@ -3,7 +3,7 @@
 Steps, each resumable, each skipping what is done; all files lie in --folder:
 
     train NAME SEED [FOLD]   one network, or (with FOLD) the twin that has not seen that fold
-    alternate SEED VARIANT   rb, rbg, or plain (as many epochs of the base, without weights)
+    alternate SEED VARIANT   rb, rbg, or plain (as many epochs of both, without weights)
     evaluate BASE GLOBAL SEED [VARIANT]   all methods over five splits, to JSON
     all                      everything, seed by seed
     report                   docs/results/pairs.md from the JSON files
@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from hybridge.data.cache import write_atomically
 from hybridge.data.dataset import Dataset, subset
 from hybridge.data.parquet import open_parquet
 from hybridge.data.splits import folds
@@ -119,14 +120,14 @@ def go_on(folder: Path, seed: int, variant: str) -> None:
         subset(images, np.arange(TRAIN_ROWS, 50_000)),
         settings,
         RouterSettings.model_validate(ROUTER),
-        mode="rbg" if variant == "rbg" else "rb",
+        mode="rb" if variant == "rb" else "rbg",
         seed=seed,
         checkpoint=folder / f"alternate_seed{seed}_{variant}.part",
     )
+    log = folder / f"cycles_seed{seed}_{variant}.json"
+    write_atomically(log, json.dumps([vars(record) for record in records], indent=1).encode())
     for network, target in zip((base, global_), targets, strict=True):
         save_weights(network.network, target)
-    log = folder / f"cycles_seed{seed}_{variant}.json"
-    log.write_text(json.dumps([vars(record) for record in records], indent=1))
 
 
 def evaluate(folder: Path, base_name: str, global_name: str, seed: int, variant: str = "r") -> None:
@@ -139,7 +140,7 @@ def evaluate(folder: Path, base_name: str, global_name: str, seed: int, variant:
         HybridRecipe,
         {
             "name": f"{base_name}-{global_name}",
-            "seed": 100 * seed,  # splits of different seeds are different halves
+            "seed": seed,
             "data": {"held_out": {"format": "parquet", "path": "cifar10/test.parquet"}},
             "base": {"network": "cifar_resnet8"},
             "global": {"network": "cifar_resnet56"},
@@ -154,10 +155,11 @@ def evaluate(folder: Path, base_name: str, global_name: str, seed: int, variant:
         router_set = subset(data("train"), np.arange(TRAIN_ROWS, 50_000))
     images = RecipeData(data("test"), None, router_set)
     base = trained(folder, base_name, seed, variant)
-    global_ = trained(folder, global_name, seed, "r" if variant == "plain" else variant)
+    global_ = trained(folder, global_name, seed, variant)
     result = evaluate_pair(recipe, images, base, global_)
     summary = summarise(HybridRun(recipe, images, base, global_, (), result))
-    target.write_text(json.dumps({**summary, "mode": variant, "seed": seed}, indent=1))
+    text = json.dumps({**summary, "mode": variant, "seed": seed}, indent=1)
+    write_atomically(target, text.encode())
 
 
 def everything(folder: Path) -> None:

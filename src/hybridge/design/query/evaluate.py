@@ -40,6 +40,7 @@ METHODS = ("router", "entropy", "top1", "margin", "random", "agreement_oracle", 
 CONFIDENCES = ("entropy", "top1", "margin")
 Floats = NDArray[np.float64]
 _TIE_BREAK = 1e-3
+_SPLITS_PER_SEED = 1000  # so that neighbouring seeds share no split
 
 
 class EvaluateSettings(Frozen):
@@ -207,8 +208,9 @@ def evaluate(
     global_reporting: list[float] = []
     first: FittedSplit | None = None
     for number in track(range(settings.splits), "evaluating splits"):
-        calibration, reporting = map(torch.from_numpy, halves(len(pair.labels), seed=seed + number))
-        half = _Half(pair, calibration, reporting, extra, seed + number)
+        own_seed = _SPLITS_PER_SEED * seed + number
+        calibration, reporting = map(torch.from_numpy, halves(len(pair.labels), own_seed))
+        half = _Half(pair, calibration, reporting, extra, own_seed)
         global_reporting.append(pair.take(reporting).accuracies()[1])
         fitted: dict[bool, FittedRouter] = {}
         for fused in (False, True):
