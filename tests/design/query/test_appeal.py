@@ -49,7 +49,9 @@ def seen_by(base, data=NEW) -> RouterData:
 
 
 def sent_share(base, router) -> float:
-    return float((score_all(router, seen_by(base)) > 0).float().mean())
+    score = score_all(router, seen_by(base))
+    assert torch.isfinite(score).all()
+    return float((score > 0).float().mean())
 
 
 def test_base_and_router_learn_together():
@@ -79,6 +81,15 @@ def test_the_same_seed_gives_the_same_pair():
     assert hash_network(one) == hash_network(same)
     assert hash_network(first) == hash_network(second)
     assert hash_network(fitted(epochs=1, seed=1)[1]) != hash_network(first)
+
+
+def test_it_sends_what_the_cloud_is_good_at():
+    helpful = answers(TRAIN.labels, TRAIN.labels < 2)
+    embedding = ROUTER.model_copy(update={"embedding": True})
+    base, router, _ = fitted(0.01, helpful, embedding, epochs=12)
+    sent = score_all(router, seen_by(base)) > 0
+    low = torch.from_numpy(NEW.labels) < 2
+    assert sent[low].float().mean() > sent[~low].float().mean() + 0.2
 
 
 @pytest.mark.parametrize("embedding", [False, True])

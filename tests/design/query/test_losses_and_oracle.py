@@ -18,6 +18,7 @@ from hybridge.design.query.oracle import agreement_oracle, routing_oracle, sendi
 
 #: r = softmax(z) = (1/4, 3/4) and (1/2, 1/2).
 Z = torch.tensor([[0.0, math.log(3)], [0.0, 0.0]])
+CERTAIN = torch.tensor([[60.0, 0.0]])
 
 
 def test_oracles_on_the_four_cases():
@@ -51,6 +52,14 @@ def test_appealing_loss_weighs_both_losses_and_prices_the_appeal():
     losses = appealing_loss(Z, torch.tensor([2.0, 1.0]), torch.tensor([0.4, 0.0]), cost=0.1)
     by_hand = [0.25 * 2 + 0.75 * 0.4 + 0.1 * math.log(4), 0.5 + 0.1 * math.log(2)]
     torch.testing.assert_close(losses, torch.tensor(by_hand))
+
+
+def test_what_is_surely_kept_does_not_offset_what_is_sent():
+    oracle = torch.tensor([True, False, False, False])
+    z = torch.cat((Z, CERTAIN, CERTAIN))
+    # mean(relu(r1 - r0)) = (1/2 + 0 + 0 + 0) / 4, however certain the last two are.
+    with_penalty, without = (hybrid_loss(z, oracle, 1.0, penalty=p).item() for p in (1, 0))
+    assert with_penalty - without == pytest.approx(0.125, abs=1e-6)
 
 
 @given(st.integers(1, 6), st.integers(0, 1000))
