@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -26,6 +28,12 @@ some_scores = arrays(np.float64, st.integers(1, 30), elements=st.floats(-5, 5))
 @given(score=some_scores)
 def test_a_rehearsal_survives_the_disk(plan, score):
     rehearsal = pair_rehearsal(plan, score)
+    assert_same_rehearsal(parse_rehearsal(dump_rehearsal(rehearsal)), rehearsal)
+
+
+@given(score=some_scores)
+def test_held_out_scores_survive_the_disk(plan, score):
+    rehearsal = replace(pair_rehearsal(plan, score), held_out_score={(): score})
     assert_same_rehearsal(parse_rehearsal(dump_rehearsal(rehearsal)), rehearsal)
 
 

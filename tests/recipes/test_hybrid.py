@@ -149,6 +149,19 @@ def test_bundle_realises_the_planned_query_rate_exactly(
     assert 1 - point.coverage <= 0.4
 
 
+def test_planned_accuracy_is_by_routers_that_had_not_seen_the_image(
+    run: HybridRun, deployed: tuple[Bundle, OperatingPoint]
+) -> None:
+    bundle, point = deployed
+    rehearsal = bundle.rehearsal
+    assert rehearsal is not None
+    held_out = rehearsal.held_out_score[()]
+    sent = held_out > point.threshold
+    ((path, step),) = bundle.plan.steps("cloud")
+    answers = np.where(sent, rehearsal.answers(path, step.codec), rehearsal.answers((0,)))
+    assert point.accuracy == (answers == rehearsal.truth).mean()
+
+
 def test_exported_programs_compute_what_the_networks_do(
     run: HybridRun, deployed: tuple[Bundle, OperatingPoint]
 ) -> None:

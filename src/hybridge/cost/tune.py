@@ -2,7 +2,7 @@
 
 from hybridge.cost.device import devices
 from hybridge.cost.estimate import price_query
-from hybridge.cost.operating import OperatingPoint
+from hybridge.cost.operating import OperatingPoint, measure_at
 from hybridge.cost.target import Target, choose
 from hybridge.errors import PlanError
 from hybridge.links.link import links
@@ -30,6 +30,9 @@ def tune(
 ) -> OperatingPoint:
     """Return the operating point that reaches ``target`` on the rehearsed data.
 
+    Costs and coverage are those that the device would realise on these data. Accuracies come from
+    held-out scores, where the rehearsal has them.
+
     Args:
         plan: A selective query: base and router on the edge, one fork, the global in the cloud.
         rehearsal: Played with its programs.
@@ -56,10 +59,17 @@ def tune(
         cloud=devices.get(surroundings.cloud),
         link=links.get(surroundings.link),
     )
-    return choose(
-        rehearsal.score[fork],
+    right = (
         rehearsal.answers((*fork, 0)) == rehearsal.truth,
         rehearsal.answers(path, step.codec) == rehearsal.truth,
-        price.costs(),
-        target,
+    )
+    score = rehearsal.score[fork]
+    held_out = rehearsal.held_out_score.get(fork, score)
+    costs = price.costs()
+    judged = held_out if target.what == "accuracy" else score
+    threshold = choose(judged, *right, costs, target).threshold
+    realised = measure_at(threshold, score, *right, costs)
+    honest = measure_at(threshold, held_out, *right, costs)
+    return realised.model_copy(
+        update={"accuracy": honest.accuracy, "accuracy_kept": honest.accuracy_kept}
     )

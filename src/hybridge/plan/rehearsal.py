@@ -8,7 +8,7 @@ Letters: ``N`` inputs, ``C`` classes.
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ Branch = tuple[Path, str | None]
 """A path, and the codec its inputs crossed the link with; None where nothing crosses."""
 
 FORMAT = 1
+_TABLES = ("score", "held_out_score", "probabilities", "payload_bytes")
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +39,8 @@ class Rehearsal:
             threshold is what the device does.
         probabilities: What each leaf would say: ``(N, C)`` float32.
         payload_bytes: What the cloud step at a path would send: ``(N,)`` int64.
+        held_out_score: Like ``score``, by routers that were fitted without the input, at forks
+            whose router was fitted on these data: what accuracies are to be judged by.
     """
 
     fingerprint: str
@@ -46,6 +49,7 @@ class Rehearsal:
     score: dict[Path, Array]
     probabilities: dict[Branch, Array]
     payload_bytes: dict[Branch, Array]
+    held_out_score: dict[Path, Array] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.truth)
@@ -127,7 +131,9 @@ def _paths_below_cloud(node: Node, path: Path, asked: bool) -> Iterator[Path]:
 def dump_rehearsal(rehearsal: Rehearsal) -> bytes:
     """Return ``rehearsal`` as a safetensors file, with JSON in its header."""
     tensors = {"truth": rehearsal.truth}
-    tensors |= {_key("score", path): array for path, array in rehearsal.score.items()}
+    for what in ("score", "held_out_score"):
+        scores: dict[Path, Array] = getattr(rehearsal, what)
+        tensors |= {_key(what, path): array for path, array in scores.items()}
     for what in ("probabilities", "payload_bytes"):
         table: dict[Branch, Array] = getattr(rehearsal, what)
         tensors |= {_key(what, path, codec): array for (path, codec), array in table.items()}
@@ -149,7 +155,7 @@ def parse_rehearsal(data: bytes) -> Rehearsal:
         if header["format"] != FORMAT:
             raise DataError(f"expected rehearsal format {FORMAT}, got {header['format']!r}")
         tables: dict[str, dict[Any, Array]]
-        tables = {what: {} for what in ("score", "probabilities", "payload_bytes")}
+        tables = {what: {} for what in _TABLES}
         truth = tensors.pop("truth")
         for name, array in tensors.items():
             what, path, *codec = json.loads(name)

@@ -1,7 +1,7 @@
 """A hybrid recipe, run: data, networks, alternating training, evaluation, bundle."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -172,6 +172,9 @@ def deploy(
         )
         calibration = subset(run.data.held_out, first.calibration.numpy())
         rehearsal = rehearse(plan, calibration)
+        if router is None:
+            held_out = fitted.held_out_scores[: len(calibration)].numpy()
+            rehearsal = replace(rehearsal, held_out_score={(): held_out})
         point = tune(plan, rehearsal, deploy.target, deploy.surroundings)
         metadata: dict[str, JsonValue] = {
             "name": run.recipe.name,
