@@ -78,3 +78,16 @@ def test_a_file_that_is_missing_or_none(tmp_path):
     (tmp_path / "text.safetensors").write_text("no weights")
     with pytest.raises(DataError, match="expected a safetensors file"):
         load_weights(build("tiny_cnn", 10), tmp_path / "text.safetensors")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("-inf")])
+def test_weights_that_are_not_finite_are_refused(saved, value):
+    network, path = saved
+    with torch.no_grad():
+        network.linear.weight[0, 0] = value
+    save_weights(network, path)
+    other = build("tiny_cnn", 10)
+    before = other.linear.weight.clone()
+    with pytest.raises(DataError, match=r"net\.safetensors: expected finite weights.*linear"):
+        load_weights(other, path)
+    assert torch.equal(other.linear.weight, before)

@@ -66,7 +66,7 @@ def test_same_seed_same_network_and_torchs_generator_is_left_alone():
 
 
 def test_resuming_ends_where_an_uninterrupted_run_does(tmp_path, monkeypatch):
-    straight, broken, resumed = network(), network(), network(seed=5)
+    straight, broken, resumed = network(), network(), network()
     settings = QUICK.model_copy(update={"augment": "crop_flip"})
     path = tmp_path / "run.ckpt"
     expected = fit(straight, stripes(), settings, seed=3)
@@ -98,6 +98,41 @@ def test_a_checkpoint_of_another_training_is_refused(tmp_path):
     path.write_bytes(b"junk")
     with pytest.raises(DataError, match="delete it"):
         fit(network(), stripes(), one, seed=0, checkpoint=path)
+
+
+def other_options() -> PixelNetwork:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return PixelNetwork(build("small_cnn", 2), (0.5,), (0.3,))
+
+
+def other_mean() -> PixelNetwork:
+    return PixelNetwork(network().network, (0.4,), (0.3,))
+
+
+@pytest.mark.parametrize("other", [other_options, other_mean, lambda: network(seed=5)])
+def test_a_checkpoint_of_another_network_is_refused(tmp_path, other):
+    path = tmp_path / "run.ckpt"
+    one = QUICK.model_copy(update={"epochs": 1})
+    fit(network(), stripes(), one, seed=0, checkpoint=path)
+    with pytest.raises(ConfigError, match="another network"):
+        fit(other(), stripes(), one, seed=0, checkpoint=path)
+
+
+def test_a_checkpoint_of_another_loss_is_refused(tmp_path):
+    path = tmp_path / "run.ckpt"
+    one = QUICK.model_copy(update={"epochs": 1})
+    fit(network(), stripes(), one, seed=0, checkpoint=path)
+    with pytest.raises(ConfigError, match="loss"):
+        fit(network(), stripes(), one, seed=0, checkpoint=path, loss=lambda z, b: z.sum(1))
+
+
+def test_a_training_that_diverges_says_so_and_leaves_no_checkpoint(tmp_path):
+    path = tmp_path / "run.ckpt"
+    wild = QUICK.model_copy(update={"learning_rate": 1e30})
+    with pytest.raises(ConfigError, match=r"diverged in epoch 1.*lower the learning rate"):
+        fit(network(), stripes(), wild, seed=0, checkpoint=path)
+    assert not path.exists()
 
 
 def test_a_trainers_state_goes_back_as_well_as_forth():

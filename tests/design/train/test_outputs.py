@@ -8,6 +8,7 @@ from hybridge.design.nets import PixelNetwork, build
 from hybridge.design.store import Store
 from hybridge.design.train import outputs as module
 from hybridge.design.train.outputs import compute_outputs, hash_network, keep_outputs
+from hybridge.errors import DataError
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (11, 28, 28, 1), dtype=np.uint8)
 DATA = ArrayDataset(PIXELS, np.arange(11) % 10)
@@ -26,13 +27,17 @@ def test_batches_give_what_the_whole_gives(network):
     np.testing.assert_allclose(found.features, features.numpy(), atol=1e-5)
 
 
-def test_flip_mirrors_the_images(network):
-    mirrored = ArrayDataset(PIXELS[:, :, ::-1].copy(), DATA.labels)
-    flipped = compute_outputs(network, DATA, view="flip")
-    np.testing.assert_allclose(flipped.logits, compute_outputs(network, mirrored).logits, atol=1e-5)
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_outputs_that_are_not_finite_are_refused(network, value, tmp_path):
+    with torch.no_grad():
+        network.network.linear.bias[3] = value
+    store = Store(tmp_path)
+    with pytest.raises(DataError, match="PlainCNN gives outputs that are not finite"):
+        keep_outputs(network, DATA, store=store)
+    assert not list(tmp_path.rglob("*.safetensors"))
 
 
-def test_outputs_are_computed_once_for_each_network_data_and_view(network, tmp_path, monkeypatch):
+def test_outputs_are_computed_once_for_each_network_and_data(network, tmp_path, monkeypatch):
     calls = []
     compute = module.compute_outputs
     monkeypatch.setattr(
@@ -44,12 +49,11 @@ def test_outputs_are_computed_once_for_each_network_data_and_view(network, tmp_p
     assert len(calls) == 1
     assert np.array_equal(first.logits, again.logits)
     assert np.array_equal(first.features, again.features)
-    keep_outputs(network, DATA, store=store, view="flip")
     keep_outputs(network, subset(DATA, np.arange(5)), store=store)
     with torch.no_grad():
         network.network.linear.bias += 1
     assert np.allclose(keep_outputs(network, DATA, store=store).logits, first.logits + 1)
-    assert len(calls) == 4
+    assert len(calls) == 3
 
 
 def test_networks_without_features_keep_logits_only(tmp_path):

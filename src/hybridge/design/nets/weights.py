@@ -41,7 +41,8 @@ def load_weights(
             that fits is replaced. ``{"module.": ""}`` takes a prefix off.
 
     Raises:
-        DataError: The file is missing or none, or its keys or shapes are not the network's.
+        DataError: The file is missing or none, its keys or shapes are not the network's, or a
+            weight is not a finite number.
     """
     stored = {_rename(key, prefixes or {}): value for key, value in read_weights(path).items()}
     own = network.state_dict()
@@ -49,6 +50,9 @@ def load_weights(
         if key.endswith(_COUNTER):
             stored.setdefault(key, own[key])
     _check(own, stored, path)
+    for key, value in stored.items():
+        if not torch.isfinite(value).all():
+            raise DataError(f"{path}: expected finite weights, got others in {key}; train it again")
     with torch.no_grad():
         for key, target in own.items():
             target.copy_(stored[key])

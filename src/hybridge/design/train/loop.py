@@ -3,6 +3,7 @@
 Letters: ``N`` images of the dataset, ``B`` batch, ``K`` classes.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from hybridge.design.train.checkpoint import (
     save_checkpoint,
     training_tensors,
 )
+from hybridge.design.train.outputs import hash_network
 from hybridge.design.train.settings import TrainSettings as TrainSettings
 from hybridge.errors import ConfigError, SignatureError
 from hybridge.hashing import hash_array, hash_json
@@ -133,6 +135,7 @@ class Trainer:
 
         Raises:
             SignatureError: ``sample_weights`` is not ``(N,)``.
+            ConfigError: The loss is not finite any more.
         """
         weights = self._check(sample_weights)
         self._network.train()
@@ -141,8 +144,14 @@ class Trainer:
             for step, batch in enumerate(self._batches.epoch()):
                 self._set_rate(self.epochs_done + step / len(self._batches))
                 total += self._step(batch, weights)
+        mean_loss = float(self._accelerator.reduce(total, "mean")) / len(self._batches)
+        if not math.isfinite(mean_loss):
+            raise ConfigError(
+                f"the training diverged in epoch {self.epochs_done + 1}: expected a finite loss, "
+                f"got {mean_loss}; lower the learning rate, {self.settings.learning_rate:g} now"
+            )
         self.epochs_done += 1
-        return float(self._accelerator.reduce(total, "mean")) / len(self._batches)
+        return mean_loss
 
     def state(self) -> Checkpoint:
         """Return a copy of everything that `load` needs to go on from here."""
@@ -221,7 +230,9 @@ def fit(
     """Train a network to the end of its schedule.
 
     Args:
-        network: From uint8 pixels ``(B, H, W, C)`` to logits ``(B, K)``; trained in place.
+        network: From uint8 pixels ``(B, H, W, C)`` to logits ``(B, K)``; trained in place. To go
+            on from a checkpoint, give the network that the training began with, such as one of
+            the same builder and seed: what it starts from is part of what the training is.
         dataset: What it is trained on.
         settings: How.
         seed: Of shuffling, augmentation and dropout.
@@ -235,11 +246,11 @@ def fit(
         A record of every epoch, those before a resumption included.
 
     Raises:
-        ConfigError: The checkpoint belongs to another training.
+        ConfigError: The checkpoint belongs to another training, or the loss is not finite.
         DataError: The checkpoint is damaged, or an image cannot be read.
     """
+    run = _run_hash(network, dataset, settings, seed, sample_weights, loss)
     trainer = Trainer(network, dataset, settings, seed=seed, loss=loss)
-    run = _run_hash(dataset, settings, seed, sample_weights)
     history = _resume(trainer, checkpoint, run)
     with _log(log_dir if trainer.is_main else None) as log:
         for _ in track(range(trainer.epochs_done, settings.epochs), what):
@@ -254,10 +265,18 @@ def fit(
 
 
 def _run_hash(
-    dataset: Dataset, settings: TrainSettings, seed: int, sample_weights: Weights | None
+    network: nn.Module,
+    dataset: Dataset,
+    settings: TrainSettings,
+    seed: int,
+    sample_weights: Weights | None,
+    loss: Loss,
 ) -> str:
+    """Hash everything that the trained network depends on; ``network`` as it starts."""
     weights = None if sample_weights is None else hash_array(sample_weights)
-    return hash_json([dataset.fingerprint, settings.model_dump(), seed, weights])
+    name = getattr(loss, "__qualname__", type(loss).__qualname__)
+    start, data = hash_network(network), dataset.fingerprint
+    return hash_json([start, data, settings.model_dump(), seed, weights, name])
 
 
 def _resume(trainer: Trainer, path: Path | None, run: str) -> list[EpochRecord]:
@@ -266,8 +285,8 @@ def _resume(trainer: Trainer, path: Path | None, run: str) -> list[EpochRecord]:
     state = load_checkpoint(path)
     if state.counters["run"] != run:
         raise ConfigError(
-            f"{path} is a checkpoint of another training (other data, settings, seed or sample "
-            "weights); delete it, or name another file"
+            f"{path} is a checkpoint of another training (another network, loss, seed, other "
+            "data, settings or sample weights); delete it, or name another file"
         )
     trainer.load(state)
     return [EpochRecord(**record) for record in state.counters["history"]]

@@ -4,7 +4,7 @@ Letters: ``N`` images, ``K`` classes, ``F`` features.
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from hybridge.data.dataset import Dataset
 from hybridge.design.nets.network import PixelNetwork
 from hybridge.design.store import Arrays, Store
+from hybridge.errors import DataError
 from hybridge.hashing import hash_array, hash_json
 from hybridge.progress import track
 
-View = Literal["plain", "flip"]
 Floats = np.ndarray[Any, np.dtype[np.float32]]
 
 
@@ -42,7 +42,6 @@ def keep_outputs(
     dataset: Dataset,
     *,
     store: Store,
-    view: View = "plain",
     batch_size: int = 500,
 ) -> Outputs:
     """Return what a network says about a dataset, from the store where it has been asked before.
@@ -50,17 +49,16 @@ def keep_outputs(
     Args:
         network: Put into evaluation mode.
         dataset: What it looks at.
-        store: Where outputs are kept, under the hash of weights, data and view.
-        view: ``flip`` mirrors every image.
+        store: Where outputs are kept, under the hash of network and data.
         batch_size: Images at a time.
     """
 
     def compute() -> Arrays:
-        outputs = compute_outputs(network, dataset, view=view, batch_size=batch_size)
+        outputs = compute_outputs(network, dataset, batch_size=batch_size)
         features = {} if outputs.features is None else {"features": outputs.features}
         return {"logits": outputs.logits, **features}
 
-    key = hash_json(["outputs", hash_network(network), dataset.fingerprint, view])
+    key = hash_json(["outputs", hash_network(network), dataset.fingerprint])
     kept = store.keep(key, compute)
     return Outputs(kept["logits"], kept.get("features"))
 
@@ -75,16 +73,16 @@ def hash_network(network: nn.Module) -> str:
     return hash_json([repr(network), weights])
 
 
-def compute_outputs(
-    network: PixelNetwork, dataset: Dataset, *, view: View = "plain", batch_size: int = 500
-) -> Outputs:
+def compute_outputs(network: PixelNetwork, dataset: Dataset, *, batch_size: int = 500) -> Outputs:
     """Run a network over a dataset, batch by batch.
 
     Args:
         network: Put into evaluation mode.
         dataset: What it looks at.
-        view: ``flip`` mirrors every image.
         batch_size: Images at a time.
+
+    Raises:
+        DataError: An output is not a finite number.
     """
     network.eval()
     device = network.mean.device
@@ -93,16 +91,21 @@ def compute_outputs(
         batches = np.array_split(np.arange(len(dataset)), max(1, -(-len(dataset) // batch_size)))
         for indices in track(batches, "computing outputs"):
             pixels = torch.from_numpy(dataset.pixels(indices)).to(device)
-            if view == "flip":
-                pixels = pixels.flip(2)
             if network.embeds:
                 embedded, answer = network.embed_and_classify(pixels)
-                features.append(_array(embedded))
+                features.append(_finite(network, embedded))
             else:
                 answer = network(pixels)
-            logits.append(_array(answer))
+            logits.append(_finite(network, answer))
     return Outputs(np.concatenate(logits), np.concatenate(features) if features else None)
 
 
-def _array(tensor: Tensor) -> Floats:
-    return tensor.float().cpu().numpy()
+def _finite(network: PixelNetwork, output: Tensor) -> Floats:
+    array: Floats = output.float().cpu().numpy()
+    if not np.isfinite(array).all():
+        # The largest of numbers that are none has an index like any other: a plausible answer.
+        raise DataError(
+            f"the network {type(network.network).__name__} gives outputs that are not finite; "
+            "are its weights, mean and std what it was trained with, and did it not diverge?"
+        )
+    return array
