@@ -267,9 +267,10 @@ def equal_table(pairs: Sequence[Result], standalone: dict[str, tuple[float, list
 
 The device runs base and router; the router adds {ROUTER_MACS_M:.4f} M MACs to either, which is
 {ROUTER_MACS_M / MACS_M["base_medium"]:.1%} of the medium base and
-{ROUTER_MACS_M / MACS_M["base_small"]:.1%} of the small one (paper: under 2 %). The standalone network's MACs are
-interpolated, in accuracy over the logarithm of MACs, between the networks above. Between the own global and ResNet-56 that interpolation also spans a longer
-training, so gains there are rough.
+{ROUTER_MACS_M / MACS_M["base_small"]:.1%} of the small one (paper: under 2 %). The MACs of the
+standalone network are interpolated, in accuracy over the logarithm of MACs, between the networks
+above. Between the own global and ResNet-56 that also spans a longer training, so gains there are
+rough.
 
 ![Base MACs against an equally accurate standalone network](pairs-base.svg)
 ![Hybrid accuracy over MACs](pairs-macs.svg)"""
