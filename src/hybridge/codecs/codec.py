@@ -82,6 +82,9 @@ class Codec(Protocol):
         ...
 
 
+#: Characters of a name that count; no codec's name is as long.
+MAX_NAME = 40
+
 codecs: Registry[Codec] = Registry("codec")
 """Every codec, by name."""
 
@@ -91,7 +94,8 @@ def codec_named(name: str) -> Codec:
 
     Raises `UnknownNameError` with the nearest name where there is none.
     """
-    return codecs.get(name)
+    # A name from the wire may be of any length, and finding the nearest takes its square.
+    return codecs.get(name[:MAX_NAME])
 
 
 def decode(encoded: Encoded, max_bytes: int) -> Array:

@@ -1,9 +1,9 @@
 """A program: an exported, frozen graph with a typed signature and a cost."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from pydantic import Field
@@ -11,6 +11,20 @@ from pydantic import Field
 from hybridge.errors import SignatureError
 from hybridge.plan.layers import Layer, total_macs, total_parameters
 from hybridge.plan.tensors import Frozen, Geometry, TensorSpec
+
+
+class Claim(NamedTuple):
+    """What a tensor is said to be.
+
+    Attributes:
+        name: Its name in the program.
+        dtype: Its element type, in NumPy's words.
+        shape: Its extents, the batch axis first.
+    """
+
+    name: str
+    dtype: str | np.dtype[Any]
+    shape: tuple[int, ...]
 
 
 class Program(Frozen):
@@ -48,27 +62,44 @@ class Program(Frozen):
 
     def check_inputs(self, tensors: Mapping[str, np.ndarray[Any, Any]]) -> None:
         """Raise `SignatureError` unless ``tensors`` are exactly this program's inputs."""
-        self._check(tensors, self.inputs, "takes")
+        self._check(_claims(tensors), self.inputs, "takes")
+
+    def check_claims(self, claims: Sequence[Claim]) -> int:
+        """Return the rows of inputs that are only announced, before their content is touched.
+
+        Raises `SignatureError` unless the ``claims`` are exactly this program's inputs, all of as
+        many rows, at least one.
+        """
+        rows = self._check(claims, self.inputs, "takes")
+        if rows < 1:
+            raise SignatureError(f"program {self.name!r} takes at least one row, got {rows}")
+        return rows
 
     def check_outputs(self, tensors: Mapping[str, np.ndarray[Any, Any]], batch: int) -> None:
         """Raise `SignatureError` unless ``tensors`` are its outputs for ``batch`` inputs."""
-        self._check(tensors, self.outputs, "gives")
-        for name, tensor in tensors.items():
-            if len(tensor) != batch:
-                raise SignatureError(
-                    f"program {self.name!r} gives {name!r} for {batch} inputs, got {len(tensor)}"
-                )
-
-    def _check(
-        self,
-        tensors: Mapping[str, np.ndarray[Any, Any]],
-        specs: tuple[TensorSpec, ...],
-        does: str,
-    ) -> None:
-        if {spec.name for spec in specs} != tensors.keys():
+        rows = self._check(_claims(tensors), self.outputs, "gives")
+        if rows != batch:
             raise SignatureError(
-                f"program {self.name!r} {does} {sorted(spec.name for spec in specs)}, "
-                f"got {sorted(tensors)}"
+                f"program {self.name!r} gives outputs for {batch} inputs, got them for {rows}"
             )
-        for spec in specs:
-            spec.check(tensors[spec.name])
+
+    def _check(self, claims: Sequence[Claim], specs: tuple[TensorSpec, ...], does: str) -> int:
+        by_name = {spec.name: spec for spec in specs}
+        found = [claim.name for claim in claims]
+        if len(found) != len(by_name) or set(found) != by_name.keys():
+            raise SignatureError(
+                f"program {self.name!r} {does} {sorted(by_name)}, "
+                f"got {sorted(name[:40] for name in found[:16])}"
+            )
+        for claim in claims:
+            by_name[claim.name].check_claim(claim.dtype, claim.shape)
+        rows = {claim.shape[0] for claim in claims}
+        if len(rows) != 1:
+            raise SignatureError(
+                f"program {self.name!r} {does} tensors of as many rows each, got {sorted(rows)}"
+            )
+        return rows.pop()
+
+
+def _claims(tensors: Mapping[str, np.ndarray[Any, Any]]) -> list[Claim]:
+    return [Claim(name, array.dtype, array.shape) for name, array in tensors.items()]

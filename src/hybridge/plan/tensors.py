@@ -35,10 +35,20 @@ class TensorSpec(Frozen):
 
     def check(self, array: np.ndarray[Any, Any]) -> None:
         """Raise `SignatureError` unless ``array`` is a ``(B, *shape)`` tensor of this dtype."""
-        if array.dtype != self.dtype or array.shape[1:] != self.shape or array.ndim == 0:
-            expected = f"{self.dtype} (B, {', '.join(map(str, self.shape))})"
+        self.check_claim(array.dtype, array.shape)
+
+    def check_claim(self, dtype: str | np.dtype[Any], shape: tuple[int, ...]) -> None:
+        """Raise `SignatureError` unless a tensor of this dtype and shape would be ``(B, *shape)``.
+
+        Args:
+            dtype: Element type of the tensor.
+            shape: Its extents, the batch axis first.
+        """
+        if dtype != self.dtype or shape[1:] != self.shape or not shape:
+            expected = ", ".join(map(str, ("B", *self.shape)))
             raise SignatureError(
-                f"tensor {self.name!r}: expected {expected}, got {array.dtype} {array.shape}"
+                f"tensor {self.name!r}: expected {self.dtype} ({expected}), "
+                f"got {dtype} {shape[:16]}"
             )
 
     @property

@@ -1,4 +1,6 @@
 import asyncio
+import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -141,6 +143,20 @@ def test_concurrent_requests_are_batched(program, monkeypatch):
 def test_a_clients_own_mistakes_are_told(error, status):
     assert verdict(error).status == status
     assert verdict(error).text == "a"
+
+
+def test_what_a_client_reads_is_short():
+    assert len(verdict(DataError("x" * 10_000)).text) == 500
+
+
+def test_a_codec_s_name_of_any_length_is_refused_at_once(models, program):
+    asked = message(program, images(1))
+    encoded = Encoded("j" * 3_000_000, (b"",), "uint8", (4, 4, 3))
+    began_s = time.perf_counter()
+    with pytest.raises(UnknownNameError) as caught:
+        infer(models, replace(asked, tensors={"pixels": encoded}))
+    assert time.perf_counter() - began_s < 1
+    assert len(str(caught.value)) < 200
 
 
 @pytest.mark.parametrize("error", [BundleError("/srv/models/x.onnx"), OSError("/etc/passwd")])

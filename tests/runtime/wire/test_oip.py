@@ -1,4 +1,5 @@
 import struct
+import time
 
 import numpy as np
 import pytest
@@ -160,9 +161,60 @@ def raw_request(datatype="FP32", shape=(1, 2), raw=(bytes(8),), parameters=None,
         raw_request("BYTES", (1,), (b"\xff\xff\xff\xff",), {"codec": "raw"}),
     ],
 )
-def test_malformed_requests_are_data_errors(request_):
-    with pytest.raises(DataError):
+def test_malformed_requests_are_refused(request_):
+    with pytest.raises((DataError, SignatureError)):
         oip.from_request(request_, program(("x", "float32", (2,))))
+
+
+def seconds_to_refuse(request, target, match):
+    began_s = time.perf_counter()
+    with pytest.raises((DataError, SignatureError), match=match) as caught:
+        oip.from_request(request, target)
+    assert len(str(caught.value)) < 500
+    return time.perf_counter() - began_s
+
+
+IMAGES = program(("x", "uint8", (32, 32, 3)))
+
+
+@pytest.mark.parametrize(
+    ("request_", "match"),
+    [
+        (raw_request("UINT8", [2**62] * 50_000), "expected uint8"),
+        (raw_request("UINT8", [4 << 20], (bytes(4 << 20),)), "expected uint8"),
+        (raw_request("UINT8", [2**62, 32, 32, 3]), "smaller batches"),
+        (raw_request("BYTES", [1 << 20], (bytes(4 << 20),), {"codec": "raw"}), "smaller batches"),
+        (raw_request("BYTES", [2], (bytes(4 << 20),), {"codec": "raw"}), "more than the 2"),
+        (raw_request(name="n" * 2_000_000), "takes"),
+    ],
+)
+def test_a_claim_is_refused_before_its_content_is_touched(request_, match):
+    assert seconds_to_refuse(request_, IMAGES, match) < 0.1
+
+
+def test_typed_contents_of_another_length_are_refused_at_once():
+    request = pb.ModelInferRequest()
+    tensor = request.inputs.add(name="x", datatype="UINT8", shape=[1, 32, 32, 3])
+    tensor.contents.uint_contents.extend(bytes(2_000_000))
+    assert seconds_to_refuse(request, IMAGES, "expected 3072 elements") < 0.05
+
+
+def test_contents_in_both_forms_are_refused():
+    request = raw_request()
+    request.inputs[0].contents.fp32_contents.extend([1, 2])
+    with pytest.raises(DataError, match="got both"):
+        oip.from_request(request, program(("x", "float32", (2,))))
+
+
+@pytest.mark.parametrize("shape", [[2**62] * 50_000, [1] * 9, [2**40, 0]])
+def test_a_reply_of_enormous_extents_is_refused_at_once(shape):
+    response = pb.ModelInferResponse(raw_output_contents=[b""])
+    response.outputs.add(name="y", datatype="FP32", shape=shape)
+    began_s = time.perf_counter()
+    with pytest.raises(DataError, match="1 to 8 axes") as caught:
+        oip.from_response(response)
+    assert time.perf_counter() - began_s < 0.1
+    assert len(str(caught.value)) < 500
 
 
 def test_typed_values_beyond_their_datatype_are_refused():

@@ -7,12 +7,15 @@ from dataclasses import dataclass
 
 from hybridge.codecs.codec import decode
 from hybridge.errors import DataError, SignatureError, UnknownNameError
-from hybridge.plan.program import Program
+from hybridge.plan.program import Claim
 from hybridge.runtime.cloud.batcher import Batcher, Batching, DrainingError, ExpiredError
 from hybridge.runtime.cloud.models import Models, OtherVersionError, UnservedError
 from hybridge.runtime.wire.message import Array, Message, Reply
 
 _log = logging.getLogger(__name__)
+
+#: Most characters of a status that a client reads: what it sent may be repeated in them.
+MAX_TEXT = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +46,7 @@ def verdict(error: Exception) -> Verdict:
     """Return what a client is told of ``error``; what is not its doing is logged instead."""
     for kind, status in _STATUSES:
         if isinstance(error, kind):
-            return Verdict(status, str(error))
+            return Verdict(status, str(error)[:MAX_TEXT])
     _log.error("a request failed", exc_info=error)
     return Verdict("INTERNAL", "the program could not be run; the server's log says why")
 
@@ -83,7 +86,12 @@ class CloudService:
         expires_at_s = None if message.left_ms is None else began_s + message.left_ms / 1e3
         if expires_at_s is not None and expires_at_s <= began_s:
             raise ExpiredError("its time was spent when it came")
-        _check_claims(message, program)
+        program.check_claims(
+            [
+                Claim(name, encoded.dtype, (len(encoded.payload), *encoded.shape))
+                for name, encoded in message.tensors.items()
+            ]
+        )
         tensors = await self._decoded(message)
         program.check_inputs(tensors)
         outputs = await self._batchers[program.sha256].submit(tensors, expires_at_s)
@@ -102,22 +110,3 @@ class CloudService:
         """Take nothing more, and finish what has been taken."""
         self.draining = True
         await asyncio.gather(*(batcher.close() for batcher in self._batchers.values()))
-
-
-def _check_claims(message: Message, program: Program) -> None:
-    """Raise `SignatureError` unless the message claims to carry the program's inputs."""
-    specs = {spec.name: spec for spec in program.inputs}
-    if message.tensors.keys() != specs.keys():
-        raise SignatureError(
-            f"program {program.name!r} takes {sorted(specs)}, got {sorted(message.tensors)[:16]}"
-        )
-    rows = {len(encoded.payload) for encoded in message.tensors.values()}
-    if len(rows) != 1 or 0 in rows:
-        raise SignatureError(f"expected inputs of as many rows each, at least one, got {rows}")
-    for name, encoded in message.tensors.items():
-        spec = specs[name]
-        if (encoded.dtype, encoded.shape) != (spec.dtype, spec.shape):
-            raise SignatureError(
-                f"input {name!r}: expected {spec.dtype} (B, {', '.join(map(str, spec.shape))}), "
-                f"got {encoded.dtype} (B, {', '.join(map(str, encoded.shape[:16]))})"
-            )

@@ -22,8 +22,8 @@ from google.protobuf.message import DecodeError
 from google.protobuf.message import Message as ProtobufMessage
 
 from hybridge.codecs.codec import Encoded
-from hybridge.errors import DataError, SignatureError
-from hybridge.plan.program import Program
+from hybridge.errors import DataError
+from hybridge.plan.program import Claim, Program
 from hybridge.plan.tensors import TensorSpec
 from hybridge.runtime.wire import oip_pb2 as pb
 from hybridge.runtime.wire.message import Array, Message, Reply
@@ -31,6 +31,8 @@ from hybridge.runtime.wire.message import Array, Message, Reply
 SERVICE = "inference.GRPCInferenceService"
 #: Longest message that either end takes.
 MAX_MESSAGE_BYTES = 64 << 20
+#: Most rows of a request, and most axes of a tensor.
+MAX_ROWS, MAX_RANK = 1 << 15, 8
 #: What gRPC puts before each message: one byte of flags, four of length.
 FRAMING_BYTES = 5
 
@@ -78,23 +80,35 @@ def to_request(message: Message) -> pb.ModelInferRequest:
 def from_request(request: pb.ModelInferRequest, program: Program) -> Message:
     """Return the request as a message for ``program``, its payload still encoded.
 
-    Raises `DataError` where the request is malformed, `SignatureError` where it has other inputs
-    than the program.
+    What the request claims is checked before its content is touched. Raises `DataError` where it
+    is malformed or of more than `MAX_ROWS` rows, `SignatureError` where it has other inputs than
+    the program.
     """
     tensors = request.inputs
     specs = {spec.name: spec for spec in program.inputs}
-    names = [tensor.name for tensor in tensors]
-    if sorted(names) != sorted(specs):
-        raise SignatureError(
-            f"program {program.name!r} takes {sorted(specs)}, got {sorted(names)[:16]}"
+    rows = program.check_claims([_claim(tensor, specs) for tensor in tensors])
+    row_bytes = sum(spec.bytes_per_item for spec in program.inputs)
+    if rows > MAX_ROWS or rows * row_bytes > MAX_MESSAGE_BYTES:
+        raise DataError(
+            f"expected at most {MAX_ROWS} rows and {MAX_MESSAGE_BYTES} bytes once decoded, got "
+            f"{rows} rows of {row_bytes} bytes; send smaller batches"
         )
     contents = _contents(tensors, request.raw_input_contents)
     encoded = {
-        tensor.name: _encoded(tensor, content, specs[tensor.name])
+        tensor.name: _encoded(tensor, content, specs[tensor.name], rows)
         for tensor, content in zip(tensors, contents, strict=True)
     }
     left_ms = _number(request.parameters, "left_ms")
     return Message(program.name, program.sha256, encoded, left_ms)
+
+
+def _claim(tensor: pb.Tensor, specs: Mapping[str, TensorSpec]) -> Claim:
+    """Return what a tensor claims to be, once decoded where it is encoded."""
+    shape = tuple(tensor.shape[: MAX_RANK + 1])
+    spec = specs.get(tensor.name)
+    if spec is not None and tensor.datatype == "BYTES" and len(shape) == 1:
+        return Claim(tensor.name, spec.dtype, (*shape, *spec.shape))
+    return Claim(tensor.name, _DTYPES.get(tensor.datatype, tensor.datatype[:16]), shape)
 
 
 def to_response(
@@ -111,11 +125,15 @@ def to_response(
 
 def from_response(response: pb.ModelInferResponse) -> Reply:
     """Return the response as a reply; raises `DataError` where it is malformed."""
+    for tensor in response.outputs:
+        _check_shape(tensor)
     contents = _contents(response.outputs, response.raw_output_contents)
     tensors = {}
     for tensor, content in zip(response.outputs, contents, strict=True):
-        shape = _checked_shape(tensor, content)
-        tensors[tensor.name] = np.frombuffer(content, _dtype(tensor)).reshape(shape)
+        dtype = _dtype(tensor)
+        if len(content) != math.prod(tensor.shape) * dtype.itemsize:
+            raise _misfit(tensor, content)
+        tensors[tensor.name] = np.frombuffer(content, dtype).reshape(tensor.shape)
     return Reply(tensors, cloud_ms=_number(response.parameters, "cloud_ms") or 0.0)
 
 
@@ -135,63 +153,70 @@ def _contents(tensors: Sequence[pb.Tensor], raw: Sequence[bytes]) -> Iterable[by
         return map(_from_typed, tensors)
     if len(raw) != len(tensors):
         raise DataError(f"expected raw contents for {len(tensors)} tensors, got {len(raw)}")
+    if any(tensor.HasField("contents") for tensor in tensors):
+        raise DataError("expected contents in the raw form or in the typed one, got both")
     return raw
 
 
 def _from_typed(tensor: pb.Tensor) -> bytes:
-    if tensor.datatype == "BYTES":
-        return _with_lengths(tensor.contents.bytes_contents)
-    field = _TYPED.get(tensor.datatype)
-    if field is None:
+    """Return typed contents in the raw form; the tensor's shape has been checked."""
+    name = "bytes_contents" if tensor.datatype == "BYTES" else _TYPED.get(tensor.datatype)
+    if name is None:
         raise DataError(
-            f"tensor {tensor.name!r}: datatype {tensor.datatype[:16]!r} has no typed contents "
-            "here; send it in the raw contents"
+            f"tensor {tensor.name[:40]!r}: datatype {tensor.datatype[:16]!r} has no typed "
+            "contents here; send it in the raw contents"
         )
-    given = np.array(getattr(tensor.contents, field))
+    elements = getattr(tensor.contents, name)
+    if len(elements) != math.prod(tensor.shape):
+        raise DataError(
+            f"tensor {tensor.name[:40]!r}: expected {math.prod(tensor.shape)} elements for its "
+            f"shape {list(tensor.shape)}, got {len(elements)}"
+        )
+    if tensor.datatype == "BYTES":
+        return _with_lengths(elements)
+    given = np.array(elements)
     values = given.astype(_dtype(tensor))
     if not np.array_equal(values, given, equal_nan=True):
-        raise DataError(f"tensor {tensor.name!r}: values beyond {tensor.datatype}")
+        raise DataError(f"tensor {tensor.name[:40]!r}: values beyond {tensor.datatype}")
     return values.tobytes()
 
 
-def _encoded(tensor: pb.Tensor, content: bytes, spec: TensorSpec) -> Encoded:
+def _encoded(tensor: pb.Tensor, content: bytes, spec: TensorSpec, rows: int) -> Encoded:
+    """Return an input whose claims have been checked."""
     if tensor.datatype == "BYTES":
-        payload = _without_lengths(content)
-        if list(tensor.shape) != [len(payload)]:
-            raise DataError(
-                f"input {tensor.name!r}: {len(payload)} elements of BYTES, "
-                f"but its shape is {list(tensor.shape)[:16]}"
-            )
         codec = tensor.parameters["codec"].string_param if "codec" in tensor.parameters else ""
         if not codec:
             raise DataError(f"input {tensor.name!r}: BYTES without a parameter 'codec'")
-        return Encoded(codec, payload, spec.dtype, spec.shape)
-    shape = _checked_shape(tensor, content)
-    dtype = _dtype(tensor)
-    if not content:
-        raise DataError(f"input {tensor.name!r}: expected items with elements, got {shape}")
-    item_bytes = len(content) // shape[0]
-    starts = range(0, len(content), item_bytes)
-    payload = tuple(content[start : start + item_bytes] for start in starts)
-    return Encoded("raw", payload, dtype.name, shape[1:])
+        return Encoded(codec, _without_lengths(content, rows), spec.dtype, spec.shape)
+    item_bytes = spec.bytes_per_item
+    if len(content) != rows * item_bytes:
+        raise _misfit(tensor, content)
+    items = (content[item * item_bytes : (item + 1) * item_bytes] for item in range(rows))
+    return Encoded("raw", tuple(items), spec.dtype, spec.shape)
 
 
-def _checked_shape(tensor: pb.Tensor, content: bytes) -> tuple[int, ...]:
-    """Return a tensor's shape; raises `DataError` where the content is not of that size."""
-    shape = tuple(tensor.shape)
-    expected = math.prod(shape) * _dtype(tensor).itemsize
-    if not shape or min(shape) < 0 or len(content) != expected:
+def _check_shape(tensor: pb.Tensor) -> None:
+    """Raise `DataError` for extents that no message can hold, before they are multiplied."""
+    shape = tensor.shape
+    if not 1 <= len(shape) <= MAX_RANK or not 0 <= min(shape) <= max(shape) <= MAX_MESSAGE_BYTES:
         raise DataError(
-            f"tensor {tensor.name!r}: {len(content)} bytes are no {tensor.datatype} "
-            f"{list(shape)[:16]}, batch axis first"
+            f"tensor {tensor.name[:40]!r}: expected 1 to {MAX_RANK} axes, batch first, of 0 to "
+            f"{MAX_MESSAGE_BYTES} each, got {list(shape[:MAX_RANK])}"
+            + (f" and {len(shape) - MAX_RANK} more" if len(shape) > MAX_RANK else "")
         )
-    return shape
+
+
+def _misfit(tensor: pb.Tensor, content: bytes) -> DataError:
+    return DataError(
+        f"tensor {tensor.name[:40]!r}: {len(content)} bytes are no {tensor.datatype} "
+        f"{list(tensor.shape)}, batch axis first"
+    )
 
 
 def _dtype(tensor: pb.Tensor) -> np.dtype[Any]:
     if tensor.datatype not in _DTYPES:
         raise DataError(
-            f"tensor {tensor.name!r}: datatype {tensor.datatype[:16]!r} is not served; "
+            f"tensor {tensor.name[:40]!r}: datatype {tensor.datatype[:16]!r} is not served; "
             f"known: {', '.join(_DTYPES)}, BYTES with a codec"
         )
     return np.dtype(_DTYPES[tensor.datatype]).newbyteorder("<")
@@ -214,13 +239,19 @@ def _with_lengths(elements: Iterable[bytes]) -> bytes:
     return b"".join(part for item in elements for part in (_LENGTH.pack(len(item)), item))
 
 
-def _without_lengths(content: bytes) -> tuple[bytes, ...]:
+def _without_lengths(content: bytes, count: int) -> tuple[bytes, ...]:
+    """Return the ``count`` elements of ``BYTES`` contents; `DataError` where there are others."""
     elements = []
     at = 0
-    while at < len(content):
+    for _ in range(count):
         begin = at + _LENGTH.size
         at = begin + _LENGTH.unpack_from(content, at)[0] if begin <= len(content) else begin
         if at > len(content):
-            raise DataError("BYTES contents end in the middle of an element")
+            raise DataError(
+                f"BYTES contents end within {count} elements, or in the middle of one; "
+                "the shape says how many there are"
+            )
         elements.append(content[begin:at])
+    if at < len(content):
+        raise DataError(f"BYTES contents hold more than the {count} elements of their shape")
     return tuple(elements)
