@@ -166,22 +166,33 @@ def coverage_table(pairs: Sequence[Result]) -> str:
 
 def difference_table(results: Sequence[Result]) -> str:
     """Return where the router wins, ties and loses."""
-    rows = []
-    for result in results:
-        for fused in (False, True):
-            cells = []
-            for coverage in COVERAGES:
-                best = result.best_confidence(fused, coverage)
-                router = np.array(result.point("router", fused, coverage, "accuracy_mean"))
-                confidence = np.array(result.point(best, fused, coverage, "accuracy_mean"))
-                cells.append(verdict(router - confidence))
-            rows.append([result.title, result.variant, "yes" if fused else "no", *cells])
-    names = ["pair", "mode", "fused", *(f"{coverage:.0%}" for coverage in COVERAGES)]
-    text = """## Router against the best confidence, paired
+    rows = [
+        [
+            result.title,
+            result.variant,
+            "yes" if fused else "no",
+            against,
+            *(_difference(result, fused, coverage, against) for coverage in COVERAGES),
+        ]
+        for result in results
+        for fused in (False, True)
+        for against in ("entropy", "best")
+    ]
+    names = ["pair", "mode", "fused", "against", *(f"{coverage:.0%}" for coverage in COVERAGES)]
+    text = """## Router against entropy and against the best confidence, paired
 
 Difference in points over seeds, with its 95 % t-interval. A win or loss is one whose interval
-leaves zero out; all else is a tie."""
+leaves zero out; all else is a tie. Entropy is the paper's baseline."""
     return f"{text}\n\n{table(names, rows)}"
+
+
+def _difference(result: Result, fused: bool, coverage: float, against: str) -> str:
+    rival = result.best_confidence(fused, coverage) if against == "best" else against
+    router, other = (
+        np.array(result.point(method, fused, coverage, "accuracy_mean"))
+        for method in ("router", rival)
+    )
+    return verdict(router - other)
 
 
 def modes_table(variants: Sequence[Result]) -> str:
