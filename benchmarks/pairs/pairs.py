@@ -5,6 +5,7 @@ Steps, each resumable, each skipping what is done; all files lie in --folder:
     train NAME SEED [FOLD]   one network, or (with FOLD) the twin that has not seen that fold
     alternate SEED VARIANT   rb, rbg, or plain (as many epochs of both, without weights)
     evaluate BASE GLOBAL SEED [VARIANT]   all methods over five splits, to JSON
+    appeal SEED              base and router trained AppealNet's way, and measured
     all                      everything, seed by seed
     report                   docs/results/pairs.md from the JSON files
 
@@ -19,22 +20,28 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from hybridge.cost.operating import Costs, UnitCost, measure_at
+from hybridge.cost.target import Target, choose
 from hybridge.data.cache import write_atomically
 from hybridge.data.dataset import Dataset, subset
 from hybridge.data.parquet import open_parquet
-from hybridge.data.splits import folds
+from hybridge.data.splits import folds, halves
 from hybridge.design.nets import PixelNetwork, build, networks
 from hybridge.design.nets.weights import load_weights, save_weights
 from hybridge.design.query.alternate import AlternateSettings, Twin, alternate
-from hybridge.design.query.evaluate import EvaluateSettings
+from hybridge.design.query.appeal import AppealSettings, fit_appeal
+from hybridge.design.query.evaluate import SPLITS_PER_SEED, EvaluateSettings
 from hybridge.design.query.router import RouterSettings
+from hybridge.design.store import Store
 from hybridge.design.train.loop import TrainSettings, fit
+from hybridge.design.train.outputs import keep_outputs
 from hybridge.hashing import hash_json
 from hybridge.recipes.hybrid import HybridRun, RecipeData, evaluate_pair
 from hybridge.recipes.load import data_root, validate
 from hybridge.recipes.schema import HybridRecipe
 from hybridge.recipes.summary import summarise
 
+STEPS = ("train", "alternate", "evaluate", "appeal", "all", "report")
 SEEDS = (0, 1, 2)
 BASES, GLOBALS = ("base_small", "base_medium"), ("global_", "resnet56")
 TRAINED = ("base_medium", "global_")
@@ -162,6 +169,44 @@ def evaluate(folder: Path, base_name: str, global_name: str, seed: int, variant:
     write_atomically(target, text.encode())
 
 
+def appeal(folder: Path, seed: int) -> None:
+    """Train base and router AppealNet's way, and measure them on the halves of this seed."""
+    target = folder / f"appeal_seed{seed}.json"
+    if target.exists():
+        return
+    store, images = Store(), data("test")
+    base, global_ = (trained(folder, name, seed) for name in TRAINED)
+    seen = subset(data("train"), np.arange(TRAIN_ROWS))
+    router, _ = fit_appeal(
+        base,
+        keep_outputs(global_, seen, store=store),
+        seen,
+        RouterSettings(start="scratch"),
+        AppealSettings(),
+        seed=seed,
+    )
+    of_base, of_global = (
+        torch.from_numpy(keep_outputs(n, images, store=store).logits) for n in (base, global_)
+    )
+    labels = torch.from_numpy(images.labels)
+    with torch.no_grad():
+        score = router.eval().score(of_base).double().numpy()
+    right = [(logits.argmax(dim=1) == labels).numpy() for logits in (of_base, of_global)]
+    costs, points = Costs(macs=UnitCost(0, 1)), []
+    for coverage in EvaluateSettings().coverages:
+        accuracy = []
+        for number in range(EvaluateSettings().splits):
+            calibration, reporting = halves(len(labels), SPLITS_PER_SEED * seed + number)
+            seen_half, held = (
+                [score[i], *(r[i] for r in right), costs] for i in (calibration, reporting)
+            )
+            threshold = choose(*seen_half, Target(coverage=coverage)).threshold
+            accuracy.append(100 * measure_at(threshold, *held).accuracy)
+        points.append({"coverage": coverage, "accuracy_mean": float(np.mean(accuracy))})
+    result = {"base_accuracy": 100 * float(right[0].mean()), "operating_points": points}
+    write_atomically(target, json.dumps(result, indent=1).encode())
+
+
 def everything(folder: Path) -> None:
     """Do all that is not done yet, seed by seed."""
     for seed in SEEDS:
@@ -173,6 +218,7 @@ def everything(folder: Path) -> None:
         for variant in ("rb", "rbg", "plain"):
             go_on(folder, seed, variant)
             evaluate(folder, *TRAINED, seed, variant)
+        appeal(folder, seed)
 
 
 def main() -> None:
@@ -180,7 +226,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("step", choices=["train", "alternate", "evaluate", "all", "report"])
+    parser.add_argument("step", choices=STEPS)
     parser.add_argument("rest", nargs="*")
     parser.add_argument("--folder", type=Path, default=Path("runs/pairs"))
     given = parser.parse_args()
@@ -192,6 +238,8 @@ def main() -> None:
             go_on(given.folder, int(seed), variant)
         case "evaluate", [base_name, global_name, seed, *variant]:
             evaluate(given.folder, base_name, global_name, int(seed), *variant)
+        case "appeal", [seed]:
+            appeal(given.folder, int(seed))
         case "all", []:
             everything(given.folder)
         case "report", []:

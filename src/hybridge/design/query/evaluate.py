@@ -29,7 +29,7 @@ from hybridge.design.query.fit import (
 from hybridge.design.query.fold import fold
 from hybridge.design.query.fuse import fit_fusion
 from hybridge.design.query.oracle import agreement_oracle, sending_gain
-from hybridge.design.query.router import RouterSettings
+from hybridge.design.query.router import Router, RouterSettings
 from hybridge.design.query.scores import Confidence, fit_temperature, measures
 from hybridge.errors import ConfigError, DataError
 from hybridge.plan.answers import Fused
@@ -40,7 +40,7 @@ METHODS = ("router", "entropy", "top1", "margin", "random", "agreement_oracle", 
 CONFIDENCES = ("entropy", "top1", "margin")
 Floats = NDArray[np.float64]
 _TIE_BREAK = 1e-3
-_SPLITS_PER_SEED = 1000  # so that neighbouring seeds share no split
+SPLITS_PER_SEED = 1000  # so that neighbouring seeds share no split
 
 
 class EvaluateSettings(Frozen):
@@ -182,6 +182,7 @@ def evaluate(
     *,
     seed: int,
     extra: PairOutputs | None = None,
+    given: Mapping[str, Router] | None = None,
 ) -> Evaluation:
     """Fit and measure every method over repeated random halves.
 
@@ -193,6 +194,8 @@ def evaluate(
         settings: What is evaluated.
         seed: Of halves, routers and the random baseline.
         extra: Outputs on more images that neither has fitted; routers are fitted on them too.
+        given: Routers that were fitted elsewhere, with this base, by name: their thresholds alone
+            come from the calibration half.
 
     Raises:
         ConfigError: Routers are to read the base's penultimate features, and there are none.
@@ -208,15 +211,14 @@ def evaluate(
     global_reporting: list[float] = []
     first: FittedSplit | None = None
     for number in track(range(settings.splits), "evaluating splits"):
-        own_seed = _SPLITS_PER_SEED * seed + number
+        own_seed = SPLITS_PER_SEED * seed + number
         calibration, reporting = map(torch.from_numpy, halves(len(pair.labels), own_seed))
         half = _Half(pair, calibration, reporting, extra, own_seed)
         global_reporting.append(pair.take(reporting).accuracies()[1])
         fitted: dict[bool, FittedRouter] = {}
         for fused in (False, True):
-            for name, scored, router in half.methods(
-                fused, routers if fused else routers | lacking
-            ):
+            variants = routers if fused else routers | lacking
+            for name, scored, router in half.methods(fused, variants, given or {}):
                 if name == "router" and router is not None:
                     fitted[fused] = router
                 costs = Costs(macs=UnitCost(base_macs + scored.router_macs, global_macs))
@@ -261,7 +263,7 @@ class _Half:
         self.confidence = best_confidence(seen.router_data(None))
 
     def methods(
-        self, fused: bool, variants: Mapping[str, RouterSettings]
+        self, fused: bool, variants: Mapping[str, RouterSettings], given: Mapping[str, Router]
     ) -> Iterator[tuple[str, Scored, FittedRouter | None]]:
         """Yield name and scores of every method, with the router where it is one."""
         fusion = self.fusion if fused else None
@@ -273,9 +275,14 @@ class _Half:
             router = self._fit(calibration, fusion, settings)
             held_out = router.held_out_scores[: len(calibration)]
             scored = Scored(
-                _array(held_out), _array(score_all(router.router, reporting)), router_macs(router)
+                _array(held_out),
+                _array(score_all(router.router, reporting)),
+                router_macs(router.router),
             )
             yield name, scored, router
+        for name, fixed in given.items():
+            scores = [_array(score_all(fixed, data)) for data in (calibration, reporting)]
+            yield name, Scored(*scores, router_macs(fixed)), None
         for name, score in self._baselines().items():
             scored = Scored(score(self.calibration, calibration), score(self.reporting, reporting))
             yield name, scored, None
@@ -324,9 +331,9 @@ class _Half:
         result.curves.append(sweep(*report))
 
 
-def router_macs(fitted: FittedRouter) -> int:
+def router_macs(router: Router) -> int:
     """Return ``R_router``: the multiply-accumulates of the router's layers, as a device runs it."""
-    layers = [m for m in fold(fitted.router).modules() if isinstance(m, torch.nn.Linear)]
+    layers = [m for m in fold(router).modules() if isinstance(m, torch.nn.Linear)]
     return sum(layer.in_features * layer.out_features for layer in layers)
 
 
