@@ -15,6 +15,7 @@ from hybridge.design.query.evaluate import (
     evaluate,
     router_macs,
 )
+from hybridge.design.query.fit import fit_router, score_all
 from hybridge.design.query.router import RouterSettings
 from hybridge.errors import ConfigError
 from hybridge.recipes.summary import summarise
@@ -93,7 +94,7 @@ def test_the_planned_coverage_is_nearly_realised(evaluation):
 
 
 def test_the_routers_own_cost_is_counted(evaluation):
-    cost = router_macs(evaluation.first.router)
+    cost = router_macs(evaluation.first.router.router)
     assert cost == 5 * 8 + 8 * 4 + 4  # entropy and four probabilities → 8 → 4 → 1
     for name, edge in (("router", BASE_MACS + cost), ("entropy", BASE_MACS)):
         for point in evaluation.results[name, False].points[0.7]:
@@ -116,6 +117,20 @@ def test_extra_images_are_fitted_on_but_not_reported(pair):
     got = evaluate(pair, BASE_MACS, GLOBAL_MACS, QUICK, settings, seed=SEED, extra=extra)
     assert len(got.first.router.held_out_scores) == len(pair.labels) // 2 + 300
     assert len(got.first.reporting) == len(pair.labels) // 2
+
+
+def test_a_router_fitted_elsewhere_stands_on_the_same_axes(pair):
+    router = fit_router(pair.router_data(None), QUICK, seed=0)
+    settings = EvaluateSettings(splits=1)
+    got = evaluate(
+        pair, BASE_MACS, GLOBAL_MACS, QUICK, settings, seed=SEED, given={"appeal": router}
+    )
+    result, data = got.results["appeal", False], pair.router_data(None)
+    calibration = score_all(router, data.take(got.first.calibration))
+    for coverage, (point,) in result.points.items():
+        kept = (calibration <= point.threshold).double().mean()
+        assert kept == pytest.approx(coverage, abs=0.01)
+    assert result.curves[0].macs[0] == BASE_MACS + router_macs(router)
 
 
 def test_ablations_each_change_one_router():
