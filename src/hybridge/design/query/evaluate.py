@@ -281,8 +281,8 @@ class _Half:
             )
             yield name, scored, router
         for name, fixed in given.items():
-            scores = [_array(score_all(fixed, data)) for data in (calibration, reporting)]
-            yield name, Scored(*scores, router_macs(fixed)), None
+            seen, held = (_array(score_all(fixed, data)) for data in (calibration, reporting))
+            yield name, Scored(seen, held, router_macs(fixed)), None
         for name, score in self._baselines().items():
             scored = Scored(score(self.calibration, calibration), score(self.reporting, reporting))
             yield name, scored, None
