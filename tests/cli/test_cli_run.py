@@ -92,7 +92,7 @@ def test_what_is_no_image_is_named_before_anything_is_answered(call, shared_bund
     text.write_text("not an image")
     log = text.with_name("decisions.jsonl")
     called = call("run", shared_bundle.path, pictures[0], text, "--log", log)
-    called.assert_refused("notes.png", "expected an image")
+    called.assert_refused("notes.png", "expected an encoded image")
     assert not log.exists()
 
 

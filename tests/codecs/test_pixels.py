@@ -100,3 +100,46 @@ def test_sixteen_bits_are_refused_rather_than_clipped():
 def test_arrays_that_are_no_image(array):
     with pytest.raises(SignatureError, match="expected uint8 pixels"):
         to_pixels(array, SQUARE)
+
+
+@pytest.mark.parametrize(
+    "image", [Image.new("L", (1_000_000, 1)), np.zeros((1_000_000, 1), np.uint8)]
+)
+def test_a_thin_image_is_not_blown_up_to_be_cropped(image):
+    with pytest.raises(DataError, match="crop it first"):
+        to_pixels(image, Geometry(height=224, width=224, fit="crop"))
+    assert to_pixels(image, SQUARE).shape == SQUARE.shape
+
+
+@pytest.mark.parametrize("kind", [bytearray, memoryview])
+def test_any_buffer_of_an_encoded_image_is_taken(kind):
+    data = encoded(Image.fromarray(noise(8, 8)))
+    assert np.array_equal(to_pixels(kind(data), SQUARE), noise(8, 8))
+
+
+@pytest.mark.parametrize("thing", ["cat.png", None, [1, 2], 3.0])
+def test_what_is_no_picture_at_all(thing):
+    with pytest.raises(SignatureError, match=f"got {type(thing).__name__}"):
+        to_pixels(thing, SQUARE)
+
+
+def test_only_raster_formats_are_opened():
+    with pytest.raises(DataError, match="expected an encoded image"):
+        to_pixels(encoded(Image.fromarray(noise(8, 8)), "EPS"), SQUARE)
+
+
+def test_opened_images_are_checked_and_decoded_as_bytes_are(monkeypatch):
+    data = encoded(Image.fromarray(noise(40, 40)))
+    torn = Image.open(io.BytesIO(data[:-200]))
+    with pytest.raises(DataError, match="cannot be decoded"):
+        to_pixels(torn, SQUARE)
+    monkeypatch.setattr(module, "MAX_PIXELS", 99)
+    with pytest.raises(DataError, match="at most 99 pixels"):
+        to_pixels(Image.open(io.BytesIO(data)), SQUARE)
+
+
+def test_an_enormous_image_is_refused_without_a_warning_beside():
+    header = io.BytesIO()
+    Image.new("1", (10_000, 10_000)).save(header, "PNG")
+    with pytest.raises(DataError, match="at most 64,000,000 pixels"):
+        to_pixels(header.getvalue(), SQUARE)  # warnings are errors here

@@ -231,8 +231,11 @@ def test_an_image_of_another_size_is_fitted(plan):
         (np.zeros((SIDE, SIDE, 4), np.uint8), SignatureError),
         (images(2), SignatureError),
         (b"no image", DataError),
+        ("cat.png", SignatureError),
+        (None, SignatureError),
+        ([1, 2], SignatureError),
     ],
-    ids=["dtype", "channels", "batch", "bytes"],
+    ids=["dtype", "channels", "batch", "bytes", "path", "none", "list"],
 )
 def test_what_does_not_fit_is_refused_before_anything_runs(plan, tmp_path, x, error):
     cloud = cloud_of(plan)

@@ -64,19 +64,12 @@ def _geometry(plan: "Plan") -> "Geometry":
 
 
 def _check_image(path: Path) -> None:
-    """Raise `DataError` unless Pillow knows the file's format; its pixels are not decoded yet."""
-    from PIL import Image
+    """Raise `DataError` unless a file is an image by its header; its pixels are not decoded yet."""
+    from hybridge.codecs.pixels import open_image
 
     if not path.is_file():
         raise DataError(f"expected an image at {path}, but there is no such file")
-    try:
-        Image.open(path).close()
-    except PermissionError:
-        raise
-    except Exception as error:  # decoders raise OSError, SyntaxError, struct.error, ...
-        raise DataError(
-            f"expected an image such as PNG, JPEG or WebP at {path}, got a file that is none"
-        ) from error
+    open_image(path).close()
 
 
 def _open(source: str, geometry: "Geometry") -> "Dataset":

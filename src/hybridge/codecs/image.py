@@ -11,9 +11,8 @@ import numpy as np
 from PIL import Image
 
 from hybridge.codecs.codec import Array, Encoded, codecs
+from hybridge.codecs.pixels import MODES
 from hybridge.errors import DataError, SignatureError
-
-_MODES = {1: "L", 3: "RGB"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +39,7 @@ class ImageCodec:
         if (
             array.dtype != np.uint8
             or array.ndim != 4
-            or array.shape[3] not in _MODES
+            or array.shape[3] not in MODES
             or 0 in array.shape[1:]
         ):
             raise SignatureError(
@@ -68,7 +67,7 @@ class ImageCodec:
     def decode(self, encoded: Encoded, max_bytes: int) -> Array:
         """Return ``(B, H, W, C)`` uint8 pixels; raises `DataError` as `Codec.decode` does."""
         shape = encoded.shape
-        if encoded.dtype != "uint8" or len(shape) != 3 or shape[2] not in _MODES:
+        if encoded.dtype != "uint8" or len(shape) != 3 or shape[2] not in MODES:
             raise DataError(
                 f"codec {self.name!r} carries uint8 pixels (H, W, 1 or 3), but the payload stands "
                 f"for {encoded.dtype} {shape}; encode it with 'raw' or a tensor codec"
@@ -86,7 +85,7 @@ class ImageCodec:
             size = image.size
             # The header's size is checked before anything of that size is allocated.
             if size == (shape[1], shape[0]):
-                pixels = np.asarray(image.convert(_MODES[shape[2]]))
+                pixels = np.asarray(image.convert(MODES[shape[2]]))
                 return pixels.reshape(shape)
         except Exception as error:  # decoders raise OSError, SyntaxError, struct.error, ...
             raise DataError(

@@ -80,7 +80,7 @@ class Program(Frozen):
         rows = self._check(_claims(tensors), self.outputs, "gives")
         if rows != batch:
             raise SignatureError(
-                f"program {self.name!r} gives outputs for {batch} inputs, got them for {rows}"
+                f"program {self.name!r} gives {sorted(tensors)} for {batch} inputs, got {rows}"
             )
 
     def _check(self, claims: Sequence[Claim], specs: tuple[TensorSpec, ...], does: str) -> int:

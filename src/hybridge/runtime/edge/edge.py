@@ -8,10 +8,9 @@ from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
-from PIL import Image
 
 from hybridge.codecs.codec import codec_named
-from hybridge.codecs.pixels import to_pixels
+from hybridge.codecs.pixels import Picture, to_pixels
 from hybridge.errors import SignatureError, TransportError
 from hybridge.plan.answers import Abstain
 from hybridge.plan.bundle import Bundle, load_bundle
@@ -25,7 +24,7 @@ from hybridge.walk.events import Ask, Event, Failed, Ran, Run, Told
 from hybridge.walk.walk import NO_TIME_LEFT, Walk, walk
 
 Array = np.ndarray[Any, Any]
-Input = bytes | Image.Image | Array
+Input = Picture | Array
 """An encoded image, an opened one, its pixels, or an array of the plan's input spec."""
 
 
