@@ -28,7 +28,7 @@ from hybridge.data.parquet import open_parquet
 from hybridge.data.splits import folds, halves
 from hybridge.design.nets import PixelNetwork, build, networks
 from hybridge.design.nets.weights import load_weights, save_weights
-from hybridge.design.query.alternate import AlternateSettings, Twin, alternate
+from hybridge.design.query.alternate import AlternateSettings, Alternation, Twin, alternate
 from hybridge.design.query.appeal import AppealSettings, fit_appeal
 from hybridge.design.query.evaluate import SPLITS_PER_SEED, EvaluateSettings
 from hybridge.design.query.router import RouterSettings
@@ -113,13 +113,13 @@ def go_on(folder: Path, seed: int, variant: str) -> None:
     for number, fold in enumerate(folds(TRAIN_ROWS, 2, seed)):
         twin = new(base_name, "twin")
         load_weights(twin.network, train(folder, base_name, seed, number))
-        twins.append(Twin(twin, fold))
+        twins.append(Twin(twin, fold, TRAIN_ROWS))
     base, global_ = trained(folder, base_name, seed), trained(folder, global_name, seed)
     images = data("train")
     settings = AlternateSettings.model_validate(
         {"cycles": 10, "base": _ON, "global": _ON, "focus": variant != "plain"}
     )
-    records = alternate(
+    task = Alternation(
         base,
         global_,
         twins,
@@ -129,8 +129,8 @@ def go_on(folder: Path, seed: int, variant: str) -> None:
         RouterSettings.model_validate(ROUTER),
         mode="rb" if variant == "rb" else "rbg",
         seed=seed,
-        checkpoint=folder / f"alternate_seed{seed}_{variant}.part",
     )
+    records = alternate(task, checkpoint=folder / f"alternate_seed{seed}_{variant}.part")
     log = folder / f"cycles_seed{seed}_{variant}.json"
     write_atomically(log, json.dumps([vars(record) for record in records], indent=1).encode())
     for network, target in zip((base, global_), targets, strict=True):

@@ -1,6 +1,7 @@
 import numpy as np
 
 from hybridge.data.cache import cache_folder
+from hybridge.design import store as store_module
 from hybridge.design.store import Store
 
 
@@ -43,3 +44,9 @@ def test_the_default_folder_follows_the_environment(monkeypatch, tmp_path):
     assert cache_folder() == tmp_path
     Store().put("key", {"x": np.ones(1)})
     assert list(tmp_path.rglob("key.safetensors"))
+
+
+def test_of_several_processes_one_writes(tmp_path, monkeypatch):
+    monkeypatch.setattr(store_module, "is_main", lambda: False)
+    assert Store(tmp_path).keep("key", lambda: {"x": np.ones(3)})["x"].sum() == 3
+    assert not list(tmp_path.iterdir())

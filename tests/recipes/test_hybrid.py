@@ -131,6 +131,13 @@ def test_trained_networks_are_evaluated_without_training(
     assert summarise(again) == summarise(run)
 
 
+def test_networks_of_another_recipe_are_refused(run: HybridRun, data: Path, folder: Path) -> None:
+    base = {**content()["base"], "mean": [0.5], "std": [0.3]}
+    for training in (True, False):
+        with pytest.raises(ConfigError, match="another network"):
+            hybrid.run(recipe(base=base), data, folder, training=training)
+
+
 def test_evaluation_alone_refuses_untrained_networks(data: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="has not been trained"):
         hybrid.run(recipe(), data, tmp_path / "new", training=False)
@@ -204,6 +211,10 @@ def test_all_three_are_trained_in_cycles(data: Path, tmp_path: Path) -> None:
     again = hybrid.run(recipe(mode="rbg", evaluate={"splits": 1}), data, tmp_path, training=False)
     assert again.evaluation.base_accuracy == trained.evaluation.base_accuracy
     assert again.evaluation.global_accuracy == trained.evaluation.global_accuracy
+    on = {**content()["alternate"], "router_epochs": 3}
+    other = recipe(mode="rbg", evaluate={"splits": 1}, alternate=on)
+    with pytest.raises(ConfigError, match=r"base_rbg.* of another training .*train' again"):
+        hybrid.run(other, data, tmp_path, training=False)
 
 
 def test_class_counts_that_differ_are_named(data: Path, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
 from hybridge.data.cache import cache_folder, write_atomically
+from hybridge.design.train.processes import is_main
 
 Arrays = Mapping[str, np.ndarray[Any, Any]]
 
@@ -31,7 +32,9 @@ class Store:
             return None
 
     def put(self, key: str, arrays: Arrays) -> None:
-        """Keep ``arrays`` under ``key``, in place of what was there."""
+        """Keep ``arrays`` under ``key``, in place of what was there; only the main process writes."""
+        if not is_main():
+            return
         data = {name: np.array(array, order="C") for name, array in arrays.items()}
         write_atomically(self._path(key), save(data))
 

@@ -16,8 +16,8 @@ from hybridge.data.dataset import Dataset, subset
 from hybridge.data.splits import Split, folds
 from hybridge.design.graph.count import count_layers
 from hybridge.design.nets.network import PixelNetwork, build, networks
-from hybridge.design.nets.weights import load_weights, save_weights
-from hybridge.design.query.alternate import CycleRecord, Mode, Twin, alternate
+from hybridge.design.nets.weights import check_run, load_weights, save_weights
+from hybridge.design.query.alternate import Alternation, CycleRecord, Mode, Twin, alternate
 from hybridge.design.query.evaluate import Evaluation, PairOutputs, evaluate
 from hybridge.design.query.make_plan import make_plan
 from hybridge.design.query.router import Router
@@ -25,8 +25,10 @@ from hybridge.design.query.scores import Confidence
 from hybridge.design.store import Store
 from hybridge.design.train.checkpoint import load_checkpoint
 from hybridge.design.train.loop import TrainSettings, fit
-from hybridge.design.train.outputs import keep_outputs
+from hybridge.design.train.outputs import hash_network, keep_outputs
+from hybridge.design.train.processes import own_device
 from hybridge.errors import ConfigError
+from hybridge.hashing import hash_json
 from hybridge.plan.bundle import Bundle, save_bundle
 from hybridge.plan.layers import total_macs
 from hybridge.plan.variants import with_threshold
@@ -131,7 +133,7 @@ def evaluate_pair(
     store = Store()
     pair = _pair_outputs(base, global_, data.held_out, store)
     extra = _pair_outputs(base, global_, data.router, store) if data.router else None
-    example = torch.from_numpy(data.held_out.pixels(np.arange(1)))
+    example = torch.from_numpy(data.held_out.pixels(np.arange(1))).to(base.mean.device)
     return evaluate(
         pair,
         total_macs(count_layers(base, example)),
@@ -208,7 +210,8 @@ class _Networks:
             if config.weights is None:
                 assert self.data.train is not None
                 self._train(made[name], config, self.data.train, name)
-        return made["base"].eval(), made["global"].eval()
+        base, global_ = (network.to(own_device()).eval() for network in made.values())
+        return base, global_
 
     def alternate(
         self, base: PixelNetwork, global_: PixelNetwork, mode: Mode
@@ -219,11 +222,13 @@ class _Networks:
         assert data.router is not None
         names = [f"base_{mode}", f"global_{mode}"]
         files = [self.folder / f"{name}.safetensors" for name in names]
+        run = self._alternation_hash(base, global_, data.train, data.router)
         if not self.training:
             for network, file in zip((base, global_), files, strict=True):
+                check_run(file, run)
                 load_weights(network.network, file)
             return ()
-        cycles = alternate(
+        task = Alternation(
             base,
             global_,
             self._twins(),
@@ -233,12 +238,31 @@ class _Networks:
             recipe.router,
             mode=mode,
             seed=recipe.seed,
+        )
+        cycles = alternate(
+            task,
             checkpoint=self.folder / CHECKPOINTS / f"alternate_{mode}.safetensors",
             log_dir=self.folder / LOGS / f"alternate_{mode}",
         )
         for network, file in zip((base, global_), files, strict=True):
-            save_weights(network.network, file)
+            save_weights(network.network, file, run)
         return cycles
+
+    def _alternation_hash(
+        self, base: PixelNetwork, global_: PixelNetwork, train: Dataset, router: Dataset
+    ) -> str:
+        """Hash all that alternating training depends on, without training twins for it."""
+        recipe = self.recipe
+        parts = [recipe.base, recipe.alternate, recipe.router]
+        return hash_json(
+            [
+                [hash_network(network) for network in (base, global_)],
+                [train.fingerprint, router.fingerprint],
+                [part.model_dump(mode="json") for part in parts],
+                recipe.mode,
+                recipe.seed,
+            ]
+        )
 
     def _twins(self) -> list[Twin]:
         assert self.data.train is not None
@@ -246,9 +270,9 @@ class _Networks:
         twins = []
         for number, fold in enumerate(folds(count, recipe.alternate.folds, recipe.seed)):
             network = self._new(recipe.base, f"twin{number}")
-            seen = subset(self.data.train, np.setdiff1d(np.arange(count), fold))
+            twins.append(Twin(network, fold, count))
+            seen = subset(self.data.train, twins[-1].seen)
             self._train(network, recipe.base, seen, f"twin{number}")
-            twins.append(Twin(network, fold))
         return twins
 
     def _new(self, config: NetworkConfig, name: str) -> PixelNetwork:

@@ -10,7 +10,8 @@ from torch import nn
 from hybridge.data.dataset import ArrayDataset
 from hybridge.data.splits import folds
 from hybridge.design.nets.network import PixelNetwork
-from hybridge.design.query.alternate import AlternateSettings, Twin, alternate
+from hybridge.design.query import alternate as module
+from hybridge.design.query.alternate import AlternateSettings, Alternation, Twin, alternate
 from hybridge.design.query.router import RouterSettings
 from hybridge.design.train.loop import Trainer, TrainSettings
 from hybridge.design.train.outputs import hash_network
@@ -31,11 +32,11 @@ class Pair:
     def __init__(self) -> None:
         self.base, self.global_ = tiny_network(1), tiny_network(2, width=8)
         parts = folds(len(TRAIN), 2, seed=0)
-        self.twins = [Twin(tiny_network(3 + i), part) for i, part in enumerate(parts)]
+        self.twins = [Twin(tiny_network(3 + i), part, len(TRAIN)) for i, part in enumerate(parts)]
 
-    def run(self, mode="rb", checkpoint=None, **changes):
+    def run(self, mode="rb", checkpoint=None, log_dir=None, **changes):
         settings = SETTINGS.model_copy(update=changes)
-        return alternate(
+        task = Alternation(
             self.base,
             self.global_,
             self.twins,
@@ -45,8 +46,8 @@ class Pair:
             ROUTER,
             mode=mode,
             seed=7,
-            checkpoint=checkpoint,
         )
+        return alternate(task, checkpoint=checkpoint, log_dir=log_dir)
 
     @property
     def hashes(self) -> list[str]:
@@ -160,6 +161,43 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path):
         Pair().run("rbg", file, cycles=1)
 
 
+@pytest.mark.parametrize("which", ["base", "global_", "twins"])
+def test_a_checkpoint_of_other_networks_is_refused(tmp_path, which):
+    file = tmp_path / "alternate.safetensors"
+    Pair().run("rb", file, cycles=1)
+    other = Pair()
+    changed = other.twins[1].network if which == "twins" else getattr(other, which)
+    changed.mean += 0.1
+    with pytest.raises(ConfigError, match="other networks"):
+        other.run("rb", file, cycles=1)
+
+
+def test_cycles_are_logged_as_they_end(tmp_path, monkeypatch):
+    pytest.importorskip("tensorboard")
+    monkeypatch.setattr(module._State, "save", stop_after(2))
+    with pytest.raises(KeyboardInterrupt):
+        Pair().run("rb", tmp_path / "checkpoint", log_dir=tmp_path / "logs")
+    (log,) = (tmp_path / "logs").iterdir()
+    assert log.read_bytes().count(b"alternate/sent_share") == 2
+
+
+def stop_after(count):
+    calls = []
+
+    def save(self, checkpoint):
+        calls.append(1)
+        if len(calls) == count:
+            raise KeyboardInterrupt
+
+    return save
+
+
+def test_of_several_processes_one_writes(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "is_main", lambda: False)
+    Pair().run("rb", tmp_path / "checkpoint", log_dir=tmp_path / "logs", cycles=1)
+    assert not list(tmp_path.iterdir())
+
+
 def memory(*known: ArrayDataset) -> PixelNetwork:
     """A linear network that knows the label of some images by heart."""
     pixels = np.concatenate([data.pixels(np.arange(len(data))) for data in known])
@@ -189,7 +227,7 @@ def test_decisions_are_out_of_fold():
 
     def sent_share(twins):
         settings = SETTINGS.model_copy(update={"cycles": 1, "router_epochs": 10})
-        (record,) = alternate(
+        task = Alternation(
             copy.deepcopy(base),
             global_,
             twins,
@@ -200,13 +238,15 @@ def test_decisions_are_out_of_fold():
             mode="rb",
             seed=0,
         )
+        (record,) = alternate(task)
         assert record.global_accuracy == 1
         assert 0.3 < record.oracle_share < 0.5
         return record.sent_share
 
     others = part_of(train, parts[1]), part_of(train, parts[0])
     twins = [
-        Twin(memory(*seen), part) for *seen, part in zip(others, (easy, easy), parts, strict=True)
+        Twin(memory(*seen), part, 160)
+        for *seen, part in zip(others, (easy, easy), parts, strict=True)
     ]
     assert sent_share(twins) > 0.5
-    assert sent_share([Twin(copy.deepcopy(base), part) for part in parts]) < 0.05
+    assert sent_share([Twin(copy.deepcopy(base), part, 160) for part in parts]) < 0.05

@@ -4,21 +4,46 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from hybridge.data.cache import write_atomically
-from hybridge.errors import DataError
+from hybridge.design.train.processes import is_main
+from hybridge.errors import ConfigError, DataError
 
 _SHOWN = 5
+#: Key of a file's header under which the hash of its training stands.
+_RUN = "run"
 #: A counter that batch normalisation never reads at inference, and many files leave out.
 _COUNTER = "num_batches_tracked"
 
 
-def save_weights(network: nn.Module, path: Path) -> None:
-    """Write a network's weights and buffers to a safetensors file."""
-    write_atomically(path, save({k: v.contiguous() for k, v in network.state_dict().items()}))
+def save_weights(network: nn.Module, path: Path, run: str | None = None) -> None:
+    """Write a network's weights and buffers to a safetensors file; the main process alone does.
+
+    Args:
+        network: Whose.
+        path: The file.
+        run: Hash of the training that they come from, for `check_run`.
+    """
+    if is_main():
+        tensors = {key: value.cpu().contiguous() for key, value in network.state_dict().items()}
+        write_atomically(path, save(tensors, {_RUN: run} if run else None))
+
+
+def check_run(path: Path, run: str) -> None:
+    """Raise `ConfigError` unless the weights in a file come from the training ``run``."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            found = (file.metadata() or {}).get(_RUN)
+    except (OSError, SafetensorError) as error:
+        raise DataError(f"expected a safetensors file at {path}: {error}") from error
+    if found != run:
+        raise ConfigError(
+            f"{path} holds the weights of another training (other networks, data, settings, mode "
+            "or seed); run 'hybridge train' again"
+        )
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:

@@ -8,7 +8,8 @@ router would send next to nothing, and the weights would be constant. So *twins*
 trained without one fold of the training images, answer for that fold in its place.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -26,7 +27,13 @@ from hybridge.design.query.losses import base_weights, global_weights
 from hybridge.design.query.router import Router, RouterSettings
 from hybridge.design.train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from hybridge.design.train.loop import Trainer, TrainSettings
-from hybridge.design.train.outputs import Outputs, compute_outputs
+from hybridge.design.train.outputs import (
+    Outputs,
+    compute_outputs,
+    hash_network,
+    stream_outputs,
+)
+from hybridge.design.train.processes import is_main
 from hybridge.errors import ConfigError
 from hybridge.hashing import hash_json
 from hybridge.plan.tensors import Frozen
@@ -92,32 +99,24 @@ class Twin:
     Attributes:
         network: Of the base's architecture.
         fold: Training images it has not seen, ``(n,)``.
+        count: Training images there are, ``N``.
     """
 
     network: PixelNetwork
     fold: Indices
+    count: int
+
+    @property
+    def seen(self) -> Indices:
+        """Training images it is trained on, ``(N - n,)``."""
+        return np.setdiff1d(np.arange(self.count), self.fold)
 
 
-def alternate(
-    base: PixelNetwork,
-    global_: PixelNetwork,
-    twins: Sequence[Twin],
-    train: Dataset,
-    router_set: Dataset,
-    settings: AlternateSettings,
-    router_settings: RouterSettings,
-    *,
-    mode: Mode,
-    seed: int,
-    checkpoint: Path | None = None,
-    log_dir: Path | None = None,
-) -> tuple[CycleRecord, ...]:
-    """Train base (and, in mode ``rbg``, global) in place, in cycles with the router.
+@dataclass(frozen=True)
+class Alternation:
+    """What algorithm 3 works on.
 
-    The final router is not among what is trained here: it is fitted on the outputs of the final
-    networks, like every other router.
-
-    Args:
+    Attributes:
         base: The edge's network, trained.
         global_: The cloud's network, trained.
         twins: Stand-ins for the base; their folds together are the training images.
@@ -127,103 +126,122 @@ def alternate(
         router_settings: How routers are fitted.
         mode: ``rb`` or ``rbg``; ``r`` trains no network and has no cycles.
         seed: Of routers, order and augmentation.
+    """
+
+    base: PixelNetwork
+    global_: PixelNetwork
+    twins: Sequence[Twin]
+    train: Dataset
+    router_set: Dataset
+    settings: AlternateSettings
+    router_settings: RouterSettings
+    mode: Mode
+    seed: int
+
+    def check(self) -> None:
+        """Raise `ConfigError` where no network is trained, or folds are not the training images."""
+        if self.mode == "r":
+            raise ConfigError("mode 'r' trains no network; expected mode 'rb' or 'rbg'")
+        count = len(self.train)
+        answered = np.concatenate([np.empty(0, np.int64), *(twin.fold for twin in self.twins)])
+        if not np.array_equal(np.sort(answered), np.arange(count)):
+            raise ConfigError(
+                f"expected twins whose folds hold each of the {count} training images once, "
+                f"got folds of {[len(twin.fold) for twin in self.twins]}"
+            )
+
+    def fingerprint(self) -> str:
+        """Return a hash of all that the trained networks depend on, as they are now."""
+        networks = [self.base, self.global_, *(twin.network for twin in self.twins)]
+        return hash_json(
+            [
+                [hash_network(network) for network in networks],
+                self.train.fingerprint,
+                self.router_set.fingerprint,
+                self.settings.model_dump(),
+                self.router_settings.model_dump(),
+                self.mode,
+                self.seed,
+            ]
+        )
+
+
+def alternate(
+    task: Alternation, *, checkpoint: Path | None = None, log_dir: Path | None = None
+) -> tuple[CycleRecord, ...]:
+    """Train base (and, in mode ``rbg``, global) in place, in cycles with the router.
+
+    The final router is not among what is trained here: it is fitted on the outputs of the final
+    networks, like every other router.
+
+    Args:
+        task: Networks, images and settings. To go on from a checkpoint, give the networks that
+            the run began with: what it starts from is part of what the run is.
         checkpoint: File to go on from where it exists; written after every cycle.
-        log_dir: Folder for TensorBoard's logs.
+        log_dir: Folder for TensorBoard's logs; written after every cycle.
 
     Returns:
         A record of every cycle.
 
     Raises:
-        ConfigError: The mode trains nothing, the folds are not the training images, or the
-            checkpoint belongs to another run.
+        ConfigError: The mode trains nothing, the folds are not the training images, a training
+            diverges, or the checkpoint belongs to another run.
     """
-    if mode == "r":
-        raise ConfigError("mode 'r' trains no network; expected mode 'rb' or 'rbg'")
-    _check_folds(twins, len(train))
-    state = _State(base, global_, twins, train, router_set, settings, router_settings, mode, seed)
+    task.check()
+    state = _State(task)
     state.resume(checkpoint)
-    for _ in track(range(len(state.records), settings.cycles), f"alternating ({mode})"):
-        state.cycle()
-        state.save(checkpoint)
-    if log_dir is not None:
-        _log(state.records, log_dir)
-    base.eval()
-    global_.eval()
+    cycles = range(len(state.records), task.settings.cycles)
+    with _log(log_dir if is_main() else None) as log:
+        for _ in track(cycles, f"alternating ({task.mode})"):
+            state.cycle()
+            log(state.records[-1])
+            if checkpoint is not None and is_main():
+                state.save(checkpoint)
+    task.base.eval()
+    task.global_.eval()
     return tuple(state.records)
-
-
-def _check_folds(twins: Sequence[Twin], count: int) -> None:
-    answered = np.concatenate([np.empty(0, np.int64), *(twin.fold for twin in twins)])
-    if not np.array_equal(np.sort(answered), np.arange(count)):
-        raise ConfigError(
-            f"expected twins whose folds hold each of the {count} training images once, "
-            f"got folds of {[len(twin.fold) for twin in twins]}"
-        )
 
 
 class _State:
     """Trainers, and what is known of their networks."""
 
-    def __init__(
-        self,
-        base: PixelNetwork,
-        global_: PixelNetwork,
-        twins: Sequence[Twin],
-        train: Dataset,
-        router_set: Dataset,
-        settings: AlternateSettings,
-        router_settings: RouterSettings,
-        mode: Mode,
-        seed: int,
-    ) -> None:
-        self.base, self.global_, self.twins = base, global_, twins
-        self.train, self.router_set = train, router_set
-        self.settings, self.seed = settings, seed
+    def __init__(self, task: Alternation) -> None:
+        self.task, self.settings = task, task.settings
+        self.run = task.fingerprint()
         # A twin's penultimate features are not the base's, so no router of a cycle reads them.
-        self.router_settings = router_settings.model_copy(
-            update={"epochs": settings.router_epochs, "embedding": False}
-        )
-        self.run = hash_json(
-            [
-                train.fingerprint,
-                router_set.fingerprint,
-                settings.model_dump(),
-                router_settings.model_dump(),
-                mode,
-                seed,
-            ]
+        self.router_settings = task.router_settings.model_copy(
+            update={"epochs": task.settings.router_epochs, "embedding": False}
         )
         self.records: list[CycleRecord] = []
-        self.trainers = {"base": self._trainer(base, train, settings.base)}
-        for number, twin in enumerate(twins):
-            seen = np.setdiff1d(np.arange(len(train)), twin.fold)
+        self.trainers = {"base": self._trainer(task.base, task.train, task.settings.base)}
+        for number, twin in enumerate(task.twins):
             self.trainers[f"twin{number}"] = self._trainer(
-                twin.network, subset(train, seen), settings.base
+                twin.network, subset(task.train, twin.seen), task.settings.base
             )
-        if mode == "rbg":
-            self.trainers["global"] = self._trainer(global_, train, settings.global_)
+        if task.mode == "rbg":
+            self.trainers["global"] = self._trainer(task.global_, task.train, task.settings.global_)
         self._kept_global: Outputs | None = None
 
     def _trainer(self, network: PixelNetwork, data: Dataset, settings: TrainSettings) -> Trainer:
         whole = settings.model_copy(update={"epochs": settings.epochs * self.settings.cycles})
-        return Trainer(network, data, whole, seed=self.seed)
+        return Trainer(network, data, whole, seed=self.task.seed)
 
     def cycle(self) -> None:
-        base, global_ = compute_outputs(self.base, self.router_set), self._global_outputs()
+        router_set = self.task.router_set
+        base, global_ = compute_outputs(self.task.base, router_set), self._global_outputs()
         data = RouterData(
             torch.from_numpy(base.logits),
             torch.log_softmax(torch.from_numpy(global_.logits), dim=1),
-            torch.from_numpy(self.router_set.labels),
+            torch.from_numpy(router_set.labels),
         )
-        router = fit_router(data, self.router_settings, self.seed + len(self.records))
+        router = fit_router(data, self.router_settings, self.task.seed + len(self.records))
         sent = self._decide(router, self._threshold(router, data))
         trains_global = self._trains_global()
         global_loss = self._epochs("global", global_weights(sent)) if trains_global else None
         weights = base_weights(sent)
         base_loss = self._epochs("base", weights)
-        for number, twin in enumerate(self.twins):
-            seen = np.setdiff1d(np.arange(len(self.train)), twin.fold)
-            self._epochs(f"twin{number}", weights[torch.from_numpy(seen)])
+        for number, twin in enumerate(self.task.twins):
+            self._epochs(f"twin{number}", weights[torch.from_numpy(twin.seen)])
         self.records.append(
             CycleRecord(
                 cycle=len(self.records) + 1,
@@ -243,7 +261,7 @@ class _State:
     def _global_outputs(self) -> Outputs:
         """Forward the global only where it has changed since it was last asked."""
         if self._kept_global is None:
-            self._kept_global = compute_outputs(self.global_, self.router_set)
+            self._kept_global = compute_outputs(self.task.global_, self.task.router_set)
         kept = self._kept_global
         if self._trains_global():
             self._kept_global = None
@@ -262,12 +280,12 @@ class _State:
 
     def _decide(self, router: Router, threshold: float) -> torch.Tensor:
         """Return where the router sends, boolean ``(N,)`` over the training images."""
-        sent = torch.zeros(len(self.train), dtype=torch.bool)
-        for twin in self.twins:
-            outputs = compute_outputs(twin.network, subset(self.train, twin.fold))
+        sent = torch.zeros(len(self.task.train), dtype=torch.bool)
+        for twin in self.task.twins:
+            batches = stream_outputs(twin.network, subset(self.task.train, twin.fold))
             with torch.no_grad():
-                score = router.score(torch.from_numpy(outputs.logits))
-            sent[torch.from_numpy(twin.fold)] = score > threshold
+                scores = [router.score(torch.from_numpy(batch.logits)) for batch in batches]
+            sent[torch.from_numpy(twin.fold)] = torch.cat(scores) > threshold
         return sent
 
     def _epochs(self, name: str, weights: torch.Tensor) -> float:
@@ -282,8 +300,8 @@ class _State:
         saved = load_checkpoint(checkpoint)
         if saved.counters.get("run") != self.run:
             raise ConfigError(
-                f"{checkpoint} is a checkpoint of another run (other data, settings, mode or "
-                "seed); delete it, or name another file"
+                f"{checkpoint} is a checkpoint of another run (other networks, data, settings, "
+                "mode or seed); delete it, or name another file"
             )
         for name, trainer in self.trainers.items():
             prefix = f"{name}/"
@@ -295,9 +313,7 @@ class _State:
             trainer.load(Checkpoint(tensors, saved.counters["trainers"][name]))
         self.records = [CycleRecord(**record) for record in saved.counters["records"]]
 
-    def save(self, checkpoint: Path | None) -> None:
-        if checkpoint is None:
-            return
+    def save(self, checkpoint: Path) -> None:
         states = {name: trainer.state() for name, trainer in self.trainers.items()}
         tensors = {
             f"{name}/{key}": tensor
@@ -312,11 +328,20 @@ class _State:
         save_checkpoint(checkpoint, Checkpoint(tensors, counters))
 
 
-def _log(records: Sequence[CycleRecord], log_dir: Path) -> None:
+@contextmanager
+def _log(folder: Path | None) -> Iterator[Callable[[CycleRecord], None]]:
+    """Yield what writes a record for TensorBoard, or does nothing where there is no folder."""
+    if folder is None:
+        yield lambda record: None
+        return
     from torch.utils.tensorboard import SummaryWriter
 
-    with SummaryWriter(str(log_dir)) as writer:
-        for record in records:
+    with SummaryWriter(str(folder)) as writer:
+
+        def write(record: CycleRecord) -> None:
             for key, value in asdict(record).items():
                 if key != "cycle" and value is not None:
                     writer.add_scalar(f"alternate/{key}", value, record.cycle)
+            writer.flush()
+
+        yield write

@@ -26,6 +26,7 @@ from hybridge.design.train.checkpoint import (
     training_tensors,
 )
 from hybridge.design.train.outputs import hash_network
+from hybridge.design.train.processes import is_main
 from hybridge.design.train.settings import TrainSettings as TrainSettings
 from hybridge.errors import ConfigError, SignatureError
 from hybridge.hashing import hash_array, hash_json
@@ -115,11 +116,6 @@ class Trainer:
             device=self._accelerator.device,
             shard=(self._accelerator.process_index, self._accelerator.num_processes),
         )
-
-    @property
-    def is_main(self) -> bool:
-        """Whether this is the one process, of several, that writes files."""
-        return bool(self._accelerator.is_main_process)
 
     @property
     def network(self) -> nn.Module:
@@ -252,13 +248,13 @@ def fit(
     run = _run_hash(network, dataset, settings, seed, sample_weights, loss)
     trainer = Trainer(network, dataset, settings, seed=seed, loss=loss)
     history = _resume(trainer, checkpoint, run)
-    with _log(log_dir if trainer.is_main else None) as log:
+    with _log(log_dir if is_main() else None) as log:
         for _ in track(range(trainer.epochs_done, settings.epochs), what):
             rate = settings.rate(trainer.epochs_done)
             mean_loss = trainer.epoch(sample_weights)
             history.append(EpochRecord(trainer.epochs_done, mean_loss, rate))
             log(history[-1])
-            if checkpoint is not None and trainer.is_main:
+            if checkpoint is not None and is_main():
                 _save(trainer, checkpoint, run, history)
     trainer.network.eval()
     return tuple(history)

@@ -3,6 +3,7 @@
 Letters: ``N`` images, ``K`` classes, ``F`` features.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,7 +75,19 @@ def hash_network(network: nn.Module) -> str:
 
 
 def compute_outputs(network: PixelNetwork, dataset: Dataset, *, batch_size: int = 500) -> Outputs:
-    """Run a network over a dataset, batch by batch.
+    """Return what a network says about a whole dataset; see `stream_outputs`."""
+    parts = list(stream_outputs(network, dataset, batch_size=batch_size))
+    features = [part.features for part in parts if part.features is not None]
+    return Outputs(
+        np.concatenate([part.logits for part in parts]),
+        np.concatenate(features) if features else None,
+    )
+
+
+def stream_outputs(
+    network: PixelNetwork, dataset: Dataset, *, batch_size: int = 500
+) -> Iterator[Outputs]:
+    """Run a network over a dataset, and yield what it says about each batch, in order.
 
     Args:
         network: Put into evaluation mode.
@@ -85,19 +98,15 @@ def compute_outputs(network: PixelNetwork, dataset: Dataset, *, batch_size: int 
         DataError: An output is not a finite number.
     """
     network.eval()
-    device = network.mean.device
-    logits, features = [], []
-    with torch.inference_mode():
-        batches = np.array_split(np.arange(len(dataset)), max(1, -(-len(dataset) // batch_size)))
-        for indices in track(batches, "computing outputs"):
-            pixels = torch.from_numpy(dataset.pixels(indices)).to(device)
+    batches = np.array_split(np.arange(len(dataset)), max(1, -(-len(dataset) // batch_size)))
+    for indices in track(batches, "computing outputs"):
+        pixels = torch.from_numpy(dataset.pixels(indices)).to(network.mean.device)
+        with torch.inference_mode():
             if network.embeds:
-                embedded, answer = network.embed_and_classify(pixels)
-                features.append(_finite(network, embedded))
+                features, logits = network.embed_and_classify(pixels)
+                yield Outputs(_finite(network, logits), _finite(network, features))
             else:
-                answer = network(pixels)
-            logits.append(_finite(network, answer))
-    return Outputs(np.concatenate(logits), np.concatenate(features) if features else None)
+                yield Outputs(_finite(network, network(pixels)), None)
 
 
 def _finite(network: PixelNetwork, output: Tensor) -> Floats:
