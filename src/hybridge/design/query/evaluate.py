@@ -8,6 +8,7 @@ Letters: ``N`` images, ``K`` classes, ``F`` features.
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -48,13 +49,15 @@ class EvaluateSettings(Frozen):
 
     Attributes:
         splits: Number of random halves.
-        coverages: Shares to keep at which methods are compared.
+        coverages: Shares to keep at which methods are compared, between 0 and 1.
         ablations: Whether routers that lack one part of the method are evaluated too, where the
             global answers alone.
     """
 
     splits: int = Field(default=5, ge=1)
-    coverages: tuple[float, ...] = (0.9, 0.8, 0.7, 0.6)
+    coverages: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = Field(
+        default=(0.9, 0.8, 0.7, 0.6), min_length=1
+    )
     ablations: bool = False
 
 
@@ -199,7 +202,9 @@ def evaluate(
 
     Raises:
         ConfigError: Routers are to read the base's penultimate features, and there are none.
+        DataError: There are too few images, or classes, to fit and judge a router.
     """
+    check_images(pair.labels.numpy(), router_settings)
     if router_settings.embedding and pair.embedding is None:
         raise ConfigError(
             "the router is to read the base's penultimate features, but this base has none to "
@@ -231,6 +236,17 @@ def evaluate(
     assert first is not None
     base_accuracy, global_accuracy = pair.accuracies()
     return Evaluation(base_accuracy, global_accuracy, global_reporting, results, first, settings)
+
+
+def check_images(labels: NDArray[np.int64], router_settings: RouterSettings) -> None:
+    """Raise `DataError` unless images with ``labels`` ``(N,)`` can be halved, fitted and judged."""
+    classes, calibration = len(np.unique(labels)), len(labels) // 2
+    least = 2 * router_settings.folds
+    if classes < 2 or calibration < least:
+        raise DataError(
+            f"expected held-out images of at least 2 classes, {2 * least} of them (half calibrate, "
+            f"in {router_settings.folds} folds), got {len(labels)} images of {classes}"
+        )
 
 
 def ablations(settings: RouterSettings) -> dict[str, RouterSettings]:
