@@ -5,6 +5,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from hybridge.errors import ConfigError
 from hybridge.links.trace import Trace, cellular
 
 STEPS = Trace([0, 1, 3], [8e3, 0, 16e3], 4)
@@ -91,3 +92,9 @@ def test_cellular_swings_and_stays():
     assert rates.std() / rates.mean() > 0.4
     assert rates.min() < 0.1 * rates.mean()
     assert np.corrcoef(rates[:-1], rates[1:])[0, 1] > 0.6
+
+
+@pytest.mark.parametrize(("seed", "mbps"), [(-1, 5), (0, math.nan), (0, 0), (0, -1), (0, math.inf)])
+def test_cellular_refuses_what_cannot_work(seed, mbps):
+    with pytest.raises(ConfigError, match="positive mean_mbps"):
+        cellular(seed, mean_mbps=mbps)

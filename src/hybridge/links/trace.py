@@ -10,6 +10,8 @@ from itertools import accumulate, pairwise
 
 import numpy as np
 
+from hybridge.errors import ConfigError
+
 
 class Trace:
     """Bandwidth as a function of time.
@@ -110,7 +112,13 @@ def cellular(
         duration_s: Length before it repeats.
         mean_mbps: Mean bandwidth of the whole trace, met exactly.
         step_s: Length of a piece.
+
+    Raises `ConfigError` where the seed is negative or the mean is not a positive number.
     """
+    if seed < 0 or not 0 < mean_mbps < math.inf:
+        raise ConfigError(
+            f"expected a seed of 0 or more and a positive mean_mbps, got {seed} and {mean_mbps}"
+        )
     rng = np.random.default_rng(seed)
     steps = max(1, math.ceil(duration_s / step_s))
     state = int(rng.integers(len(_STATES)))
