@@ -81,3 +81,9 @@ def test_fusing_can_answer_what_neither_says_alone():
     fused = Fused(base="base", global_="global", base_weight=0.5)
     assert fused.probabilities(values).argmax() == 1
     assert fused.needs == ("base", "global")
+
+
+@given(st.floats(allow_nan=False))
+def test_a_score_that_is_no_number_is_never_kept(threshold):
+    choice = ScoreThreshold(threshold=threshold).choose(Observation(score=math.nan))
+    assert (choice.child, choice.reason) == (1, "score is NaN")

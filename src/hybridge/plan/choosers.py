@@ -20,7 +20,7 @@ def _not_nan(threshold: float) -> float:
 
 
 class ScoreThreshold(Frozen):
-    """Keep where ``score <= threshold``, send where it is above (selective query, section 2).
+    """Keep where ``score <= threshold``, send elsewhere (selective query, section 2).
 
     Child 0 is what happens to inputs that are kept, child 1 to those that are sent.
     """
@@ -32,9 +32,10 @@ class ScoreThreshold(Frozen):
         """Choose a child; raises `PlanError` where no program above the fork gave a score."""
         if seen.score is None:
             raise PlanError("a score_threshold fork needs a program with a 'score' output above it")
-        if seen.score > self.threshold:
-            return Choice(1, "score above threshold")
-        return Choice(0, "score within threshold")
+        if seen.score <= self.threshold:
+            return Choice(0, "score within threshold")
+        # A score that is no number speaks for nothing, least of all for the base.
+        return Choice(1, "score is NaN" if math.isnan(seen.score) else "score above threshold")
 
 
 Chooser = ScoreThreshold
