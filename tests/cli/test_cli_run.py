@@ -53,11 +53,20 @@ def test_labelled_data_end_in_figures(call, shared_bundle, arrays):
     summary = last["summary"]
     assert summary["inputs"] == len(answers) == len(rehearsal)
     assert summary["accuracy"] == np.mean(rehearsal.answers((0,)) == rehearsal.truth)
-    assert summary["query_rate"] == 0.5
+    assert (summary["query_rate"], summary["query_rate_wanted"]) == (0, 0.5)
+    assert summary["share_answered"] == 1
     assert summary["failed"] == summary["inputs"] / 2
     assert summary["bytes_sent"] == 0
     assert 0 < summary["latency_p50_ms"] <= summary["latency_p95_ms"]
     assert [answer["truth"] for answer in answers] == rehearsal.truth.tolist()
+
+
+def test_a_link_that_cannot_be_is_refused(call, shared_bundle, pictures):
+    arguments = ["run", shared_bundle.path, pictures[0], "--cloud", "127.0.0.1:1"]
+    call(*arguments, "--link-seed", -1).assert_refused("--link-seed")
+    call(*arguments, "--link-seed", 0, "--link-mbps", "inf").assert_refused("mean_mbps")
+    call(*arguments, "--link-seed", 0, "--rtt-ms", "inf").assert_refused("rtt_ms")
+    call(*arguments, "--deadline-ms", "nan").assert_refused("deadline_ms")
 
 
 def test_figures_for_a_reader(call, shared_bundle, arrays):

@@ -26,7 +26,7 @@ def test_run_against_serve(call, shared_bundle, arrays, served):
     assert (called.status, called.err) == (0, "")
     *answers, last = map(json.loads, called.out.splitlines())
     rehearsal = shared_bundle.rehearsal
-    assert last["summary"]["query_rate"] == 0.5
+    assert last["summary"]["query_rate"] == last["summary"]["query_rate_wanted"] == 0.5
     assert last["summary"]["failed"] == 0
     assert last["summary"]["bytes_sent"] == 48 * len(rehearsal) / 2
     for row, answer in enumerate(answers):

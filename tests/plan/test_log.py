@@ -23,6 +23,7 @@ DECISION = Decision(
     link_ms=8.0,
     cloud_ms=2.0,
     payload_bytes=3072,
+    wanted=True,
     asked=True,
     failure=None,
 )

@@ -14,6 +14,7 @@ from hybridge.codecs.codec import decode
 from hybridge.data.dataset import ArrayDataset
 from hybridge.errors import (
     BundleError,
+    ConfigError,
     DataError,
     RefusedError,
     SignatureError,
@@ -30,7 +31,7 @@ from hybridge.runtime.edge.edge import EdgeRuntime
 from hybridge.runtime.edge.mock import MockTransport
 from hybridge.runtime.rehearse import rehearse
 from hybridge.runtime.sessions import ProgramSession
-from hybridge.runtime.wire.message import Reply
+from hybridge.runtime.wire.message import Reply, UnsentError
 from tiny_plans import NAMES, SIDE, images, pair_plan, partition_plan
 
 IMAGE = images(1)[0]
@@ -133,13 +134,62 @@ def test_a_failing_cloud_leaves_the_base_s_answer_marked(plan, failure):
     np.testing.assert_array_equal(answer.probabilities, kept.probabilities)
     assert answer.source == "edge"
     assert answer.failure == str(failure)
-    assert answer.bytes_sent == IMAGE.nbytes
+    assert (answer.wanted, answer.asked, answer.bytes_sent) == (True, True, IMAGE.nbytes)
+
+
+def test_what_never_left_the_device_was_not_asked(plan):
+    cloud = cloud_of(plan, fail=UnsentError("connection refused"))
+    answer = runtime_of(with_threshold(plan, ALWAYS), cloud).predict(IMAGE)
+    assert answer.failure == "connection refused"
+    assert (answer.wanted, answer.asked, answer.bytes_sent) == (True, False, 0)
+
+
+def test_features_that_cannot_be_encoded_leave_the_edge_s_answer(tmp_path):
+    plan = with_threshold(partition_plan(tmp_path), NEVER)
+    far = plan.root.then.children[0].model_copy(update={"codec": "fp16"})
+    fork = plan.root.then.model_copy(update={"children": (far, plan.root.then.children[1])})
+    plan = plan.model_copy(update={"root": plan.root.model_copy(update={"then": fork})})
+    cloud = cloud_of(plan)
+    answer = runtime_of(plan, cloud).predict(np.full(7, 1e9, np.float32))
+    assert answer.failure.startswith("could not be encoded: codec 'fp16' holds values within")
+    assert (answer.source, answer.asked, answer.bytes_sent) == ("edge", False, 0)
+    assert cloud.messages == []
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_reply_that_is_not_finite_is_damaged(plan, value):
+    logits = np.array([[0, value, 0]], np.float32)
+    cloud = MockTransport(Reply({"logits": logits}))
+    answer = runtime_of(with_threshold(plan, ALWAYS), cloud).predict(IMAGE)
+    assert (answer.source, answer.asked) == ("edge", True)
+    assert answer.failure.startswith("damaged reply: output 'logits'")
+
+
+def test_what_another_server_adds_to_its_reply_is_left_out(plan):
+    logits = np.array([[0, 1, 0]], np.float32)
+    cloud = MockTransport(Reply({"logits": logits, "score": np.ones(7), "more": logits}, -5.0))
+    answer = runtime_of(with_threshold(plan, ALWAYS), cloud).predict(IMAGE)
+    assert (answer.source, answer.label, answer.cloud_ms) == ("cloud", 1, 0.0)
+    assert answer.score != 1
+
+
+def test_a_deadline_without_end_is_none(plan):
+    cloud = cloud_of(plan)
+    runtime_of(with_threshold(plan, ALWAYS), cloud).predict(IMAGE, np.inf)
+    assert cloud.messages[0].left_ms is None
+
+
+def test_times_that_are_no_numbers_are_refused(plan):
+    with pytest.raises(ConfigError, match="deadline_ms"):
+        runtime_of(plan).predict(IMAGE, np.nan)
+    with pytest.raises(ConfigError, match="timeout_ms"):
+        runtime_of(plan, timeout_ms=np.nan)
 
 
 def test_without_a_cloud_the_base_answers(plan):
     answer = runtime_of(with_threshold(plan, ALWAYS)).predict(IMAGE)
     assert (answer.source, answer.failure) == ("edge", "no cloud configured")
-    assert answer.bytes_sent == 0
+    assert (answer.wanted, answer.asked, answer.bytes_sent) == (True, False, 0)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@ import threading
 
 import pytest
 
-from hybridge.errors import SignatureError, TransportError
+from hybridge.errors import ConfigError, SignatureError, TransportError
 from hybridge.plan.bundle import Bundle
 from hybridge.plan.variants import edge_only, with_threshold
 from hybridge.runtime.edge.edge import EdgeRuntime
@@ -45,6 +45,26 @@ def test_waiting_for_the_cloud_does_not_hold_up_the_stream(plan):
     runtime = EdgeRuntime(Bundle(with_threshold(plan, -1e9)), MockTransport(reply))
     answers = asyncio.run(collect(runtime, list(images(6)), in_flight=3))
     assert [answer.failure for answer in answers] == ["away"] * 6
+
+
+def test_more_are_in_flight_than_this_machine_has_cores(plan):
+    # asyncio's own threads would be six on two cores.
+    together = threading.Barrier(24)
+
+    def reply(message):
+        together.wait(timeout=10)
+        raise TransportError("away")
+
+    with EdgeRuntime(Bundle(with_threshold(plan, -1e9)), MockTransport(reply)) as runtime:
+        answers = asyncio.run(collect(runtime, list(images(24)), in_flight=24))
+    assert [answer.failure for answer in answers] == ["away"] * 24
+    assert not [each for each in threading.enumerate() if each.name.startswith("hybridge-edge")]
+
+
+@pytest.mark.parametrize("in_flight", [0, -1])
+def test_a_stream_needs_room(plan, in_flight):
+    with pytest.raises(ConfigError, match="in_flight"):
+        asyncio.run(collect(EdgeRuntime(Bundle(edge_only(plan))), [], in_flight=in_flight))
 
 
 def test_an_input_that_does_not_fit_ends_the_stream(plan):

@@ -58,6 +58,7 @@ def test_an_input_that_is_kept_is_answered_on_the_edge():
     requests, decision = drive(walk(pair(), now_ms=100.0), Ran(103.0, score=KEEP))
     assert [type(request) for request in requests] == [Run]
     assert (decision.path, decision.source, decision.asked) == ((0,), "edge", False)
+    assert not decision.wanted
     assert decision.reason == "score within threshold"
     assert (decision.latency_ms, decision.edge_ms, decision.link_ms) == (3.0, 3.0, 0.0)
     assert decision.score == KEEP
@@ -106,11 +107,23 @@ def test_a_home_that_forks_does_not_hide_the_failure():
     assert (decision.path, decision.reason) == ((0, 1), "fell back: down")
 
 
+def test_what_never_left_was_wanted_and_not_asked():
+    failed = Failed(8.0, 0, "no connection", asked=False)
+    _, decision = drive(walk(pair(), now_ms=0.0), Ran(3.0, score=SEND), failed)
+    assert (decision.wanted, decision.asked, decision.failure) == (True, False, "no connection")
+
+
+def test_the_cloud_cannot_claim_less_time_than_none():
+    _, decision = drive(walk(pair(), 0.0), Ran(1.0, score=SEND), Told(3.0, 1, cloud_ms=-99.0))
+    assert (decision.link_ms, decision.cloud_ms) == (2.0, 0.0)
+
+
 @pytest.mark.parametrize("ended_ms", [20.0, 25.0])
 def test_with_nothing_left_the_cloud_is_not_asked(ended_ms):
     requests, decision = drive(walk(pair(), 0.0, deadline_ms=20.0), Ran(ended_ms, score=SEND))
     assert len(requests) == 1
-    assert (decision.asked, decision.failure) == (False, "no time left")
+    assert (decision.wanted, decision.asked) == (True, False)
+    assert decision.failure == "no time left"
 
 
 def test_the_cloud_cannot_claim_more_time_than_went_by():

@@ -1,5 +1,6 @@
 """Answers of ``hybridge run``: as lines, as records, and what they come to."""
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from hybridge.cli.inputs import Input
@@ -29,22 +30,34 @@ def record(item: Input, answer: "Answer") -> dict[str, Any]:
         **truth,
         "label": answer.label,
         "class_name": answer.class_name,
-        "probability": float(answer.probabilities.max()),
+        "probability": _finite(float(answer.probabilities.max())),
         "source": answer.source,
         "reason": answer.reason,
-        "score": answer.score,
+        "score": None if answer.score is None else _finite(answer.score),
         "latency_ms": answer.latency_ms,
         "edge_ms": answer.edge_ms,
         "link_ms": answer.link_ms,
         "cloud_ms": answer.cloud_ms,
         "bytes_sent": answer.bytes_sent,
+        "wanted": answer.wanted,
+        "asked": answer.asked,
         "abstained": answer.abstained,
         "failure": answer.failure,
     }
 
 
+def _finite(value: float) -> float | None:
+    """Return ``value``, or None where JSON has no number for it."""
+    return value if math.isfinite(value) else None
+
+
 def figures_of(counts: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return what came of all answers, counted as `counted` does; accuracy is of labels given."""
+    """Return what came of all answers, counted as `counted` does.
+
+    ``accuracy`` is of the labels given, ``share_answered`` how many those are. ``query_rate`` is
+    the share that was asked, ``query_rate_wanted`` what the plan would have asked of a cloud that
+    is always there.
+    """
     import numpy as np
 
     latency_ms = [row["latency_ms"] for row in counts]
@@ -52,7 +65,9 @@ def figures_of(counts: list[dict[str, Any]]) -> dict[str, Any]:
     return {
         "inputs": len(counts),
         "accuracy": float(np.mean(given)) if given else None,
-        "query_rate": float(np.mean([row["sent"] for row in counts])),
+        "share_answered": len(given) / len(counts),
+        "query_rate": float(np.mean([row["asked"] for row in counts])),
+        "query_rate_wanted": float(np.mean([row["wanted"] for row in counts])),
         "abstained": sum(row["abstained"] for row in counts),
         "failed": sum(row["failed"] for row in counts),
         "bytes_sent": sum(row["bytes"] for row in counts),
@@ -71,7 +86,9 @@ def show_figures(figures: dict[str, Any], json: bool) -> None:
     kinds: dict[str, Kind] = {
         "inputs": "number",
         "accuracy": "percent",
+        "share_answered": "percent",
         "query_rate": "percent",
+        "query_rate_wanted": "percent",
         "abstained": "number",
         "failed": "number",
         "bytes_sent": "bytes",
@@ -92,7 +109,8 @@ def counted(item: Input, answer: "Answer") -> dict[str, Any]:
         "right": answer.label == item.truth,
         "abstained": answer.abstained,
         "failed": answer.failure is not None,
-        "sent": answer.failure is not None or answer.source == "cloud",
+        "wanted": answer.wanted,
+        "asked": answer.asked,
         "bytes": answer.bytes_sent,
         "latency_ms": answer.latency_ms,
     }

@@ -46,7 +46,7 @@ def run(
     ] = None,
     link_seed: Annotated[
         int | None,
-        typer.Option(help="Shape the link by a cellular-like trace that this seed makes."),
+        typer.Option(min=0, help="Shape the link by a cellular-like trace that this seed makes."),
     ] = None,
     link_mbps: Annotated[float, typer.Option(min=0.01, help="Mean bandwidth of the trace.")] = 5.0,
     rtt_ms: Annotated[float, typer.Option(min=0, help="Round trip of the shaped link.")] = 42.0,

@@ -19,8 +19,10 @@ class Decision:
         edge_ms: Time spent in edge programs.
         link_ms: Time spent asking, less the cloud's own time.
         cloud_ms: Time the cloud reported for itself.
-        payload_bytes: Encoded bytes sent to the cloud, failed attempts included.
-        asked: Whether the cloud was asked.
+        payload_bytes: Encoded bytes of what left the device, failed attempts included, and
+            without what protocols add.
+        wanted: Whether the plan sent the input to the cloud, be it asked or not.
+        asked: Whether a message left the device.
         failure: Why the cloud's answer is missing, or None.
     """
 
@@ -34,5 +36,6 @@ class Decision:
     link_ms: float
     cloud_ms: float
     payload_bytes: int
+    wanted: bool
     asked: bool
     failure: str | None

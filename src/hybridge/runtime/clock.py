@@ -1,8 +1,21 @@
 """The time a runtime goes by: the machine's own, or a test's."""
 
+import math
 import threading
 import time
 from typing import Protocol
+
+from hybridge.errors import ConfigError
+
+#: Longest time that anything is waited for.
+DAY_MS = 86_400_000.0
+
+
+def limit_ms(milliseconds: float, name: str) -> float:
+    """Return a time limit, a day at most; raises `ConfigError` where it is NaN."""
+    if math.isnan(milliseconds):
+        raise ConfigError(f"expected {name} as a number of milliseconds, got nan")
+    return min(milliseconds, DAY_MS)
 
 
 class Clock(Protocol):

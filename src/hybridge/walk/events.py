@@ -42,11 +42,15 @@ class Told:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The cloud did not answer; known at ``now_ms``, after ``payload_bytes`` were sent."""
+    """The cloud did not answer; known at ``now_ms``, after ``payload_bytes`` were sent.
+
+    ``asked`` is whether anything of the message left the device.
+    """
 
     now_ms: float
     payload_bytes: int
     why: str
+    asked: bool = True
 
 
 Request = Run | Ask

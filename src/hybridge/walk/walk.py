@@ -67,6 +67,7 @@ def walk(plan: Plan, now_ms: float, deadline_ms: float | None = None) -> Walk:
 
 def _ask(step: Step, path: Path, course: "_Course") -> Generator[Request, Event, str | None]:
     """Ask the cloud; return why it did not answer, or None where it did."""
+    course.wanted = True
     left_ms = course.left_ms
     if left_ms is not None and left_ms <= 0:
         course.failure = NO_TIME_LEFT
@@ -87,6 +88,7 @@ class _Course:
     link_ms: float = 0.0
     cloud_ms: float = 0.0
     payload_bytes: int = 0
+    wanted: bool = False
     asked: bool = False
     failure: str | None = None
     told_at: list[Path] = field(default_factory=list)
@@ -106,15 +108,15 @@ class _Course:
     def heard(self, event: Event, path: Path) -> None:
         if isinstance(event, Ran):
             raise TypeError(f"expected Told or Failed after Ask, got {event}")
-        self.asked = True
+        self.asked |= not isinstance(event, Failed) or event.asked
         elapsed_ms = self._advance(event.now_ms)
         self.payload_bytes += event.payload_bytes
         if isinstance(event, Failed):
             self.link_ms += elapsed_ms
             self.failure = event.why
             return
-        # The cloud's clock is not ours: its share cannot be more than what went by.
-        cloud_ms = min(event.cloud_ms, elapsed_ms)
+        # The cloud's clock is not ours: its share is between nothing and what went by.
+        cloud_ms = min(max(event.cloud_ms, 0.0), elapsed_ms)
         self.cloud_ms += cloud_ms
         self.link_ms += elapsed_ms - cloud_ms
         self.told_at.append(path)
@@ -133,6 +135,7 @@ class _Course:
             link_ms=self.link_ms,
             cloud_ms=self.cloud_ms,
             payload_bytes=self.payload_bytes,
+            wanted=self.wanted,
             asked=self.asked,
             failure=self.failure,
         )

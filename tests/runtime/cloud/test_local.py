@@ -9,7 +9,7 @@ from hybridge.errors import RefusedError, TransportError
 from hybridge.runtime.cloud.local import LocalTransport
 from hybridge.runtime.cloud.models import Models
 from hybridge.runtime.sessions import ProgramSession
-from hybridge.runtime.wire.message import Message
+from hybridge.runtime.wire.message import Message, UnsentError
 from tiny_plans import images, pair_programs
 
 
@@ -39,8 +39,6 @@ def test_answers_from_several_threads(program):
     for i, reply in replies.items():
         expected = session.run({"pixels": images(1, seed=i)})["logits"]
         np.testing.assert_allclose(reply.tensors["logits"], expected, rtol=1e-4, atol=1e-5)
-        assert reply.sent_bytes > 0
-        assert reply.received_bytes == expected.nbytes
 
 
 @pytest.mark.parametrize(
@@ -85,5 +83,31 @@ def test_closed_answers_no_more(program):
     cloud = LocalTransport(Models({"pets": [program]}))
     cloud.close()
     cloud.close()
-    with pytest.raises(TransportError, match="closed"):
+    with pytest.raises(UnsentError, match="closed"):
         cloud.send(message(program, images(1)))
+
+
+def test_every_message_that_races_with_closing_comes_to_an_end(program):
+    asked = message(program, images(1))
+    for _ in range(5):
+        cloud = LocalTransport(Models({"pets": [program]}), timeout_ms=5000)
+        begun, ends = threading.Barrier(5), []
+
+        def ask(cloud=cloud, begun=begun, ends=ends):
+            begun.wait(10)
+            for _ in range(20):
+                try:
+                    cloud.send(asked)
+                except TransportError as error:
+                    ends.append(str(error))
+
+        threads = [threading.Thread(target=ask) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        begun.wait(10)
+        cloud.close()
+        for thread in threads:
+            thread.join(20)
+        assert not any(thread.is_alive() for thread in threads)
+        assert ends
+        assert not any("within" in end for end in ends)

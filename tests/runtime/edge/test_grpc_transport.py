@@ -1,3 +1,4 @@
+import math
 import socket
 import threading
 import time
@@ -8,14 +9,14 @@ import numpy as np
 import pytest
 
 from hybridge.codecs.codec import codec_named
-from hybridge.errors import RefusedError, TransportError
+from hybridge.errors import ConfigError, RefusedError, TransportError
 from hybridge.links.trace import Trace
 from hybridge.runtime.cloud.models import Models
 from hybridge.runtime.cloud.server import serving
 from hybridge.runtime.edge.grpc import GrpcTransport
 from hybridge.runtime.edge.shaped import Shaped
 from hybridge.runtime.sessions import ProgramSession
-from hybridge.runtime.wire.message import Message
+from hybridge.runtime.wire.message import Message, UnsentError
 from tiny_plans import images, pair_programs
 
 
@@ -50,8 +51,6 @@ def test_answers_cross_unchanged(program, target, codec, batch):
     expected = ProgramSession(program).run({"pixels": images(batch)})["logits"]
     np.testing.assert_allclose(reply.tensors["logits"], expected, rtol=1e-4, atol=1e-5)
     assert reply.cloud_ms > 0
-    assert 0 < reply.sent_bytes - asked.payload_bytes < 200
-    assert reply.received_bytes > expected.nbytes
 
 
 def test_one_transport_serves_many_threads(program, target):
@@ -72,6 +71,18 @@ def test_one_transport_serves_many_threads(program, target):
         for thread in threads:
             thread.join()
     assert wrong == []
+
+
+@pytest.mark.parametrize("timeout_ms", [math.inf, 1e300])
+def test_a_limit_without_end_is_a_day(program, target, timeout_ms):
+    with GrpcTransport(target, timeout_ms=timeout_ms) as cloud:
+        for limit_ms in (None, timeout_ms):
+            assert cloud.send(message(program, images(1)), timeout_ms=limit_ms).tensors
+
+
+def test_a_limit_that_is_no_number_is_refused(target):
+    with pytest.raises(ConfigError, match="timeout_ms"):
+        GrpcTransport(target, timeout_ms=math.nan)
 
 
 @pytest.mark.parametrize(
@@ -96,10 +107,9 @@ def test_spent_time_is_no_refusal(program, target):
 def test_an_absent_cloud_is_known_at_once(program):
     with GrpcTransport(f"127.0.0.1:{free_port()}", timeout_ms=60_000) as cloud:
         began_s = time.perf_counter()
-        with pytest.raises(TransportError, match="UNAVAILABLE") as caught:
+        with pytest.raises(UnsentError, match="UNAVAILABLE"):
             cloud.send(message(program, images(1)))
         assert time.perf_counter() - began_s < 5
-        assert not isinstance(caught.value, RefusedError)
 
 
 def test_a_silent_cloud_is_given_up_at_the_limit(program):

@@ -2,13 +2,13 @@ import numpy as np
 import pytest
 
 from hybridge.codecs.codec import codec_named
-from hybridge.errors import RefusedError, TransportError
+from hybridge.errors import ConfigError, RefusedError, TransportError
 from hybridge.links.faults import Fault, FaultSchedule
 from hybridge.links.trace import Trace, cellular
 from hybridge.runtime.clock import ManualClock, SystemClock
 from hybridge.runtime.edge.mock import MockTransport
 from hybridge.runtime.edge.shaped import Shaped
-from hybridge.runtime.wire.message import Message, Reply
+from hybridge.runtime.wire.message import Message, Reply, UnsentError
 
 
 def message(payload_bytes):
@@ -70,6 +70,20 @@ def test_the_transport_beneath_gets_what_is_left_of_the_time():
     link, _ = shaped(Trace.constant(1e6), rtt_ms=20, cloud=cloud)
     link.send(message(12_500), timeout_ms=500)
     assert cloud.timeout_ms == pytest.approx(380)
+
+
+@pytest.mark.parametrize("options", [{"rtt_ms": np.nan}, {"rtt_ms": -1}, {"timeout_ms": np.nan}])
+def test_times_that_are_none_are_refused(options):
+    with pytest.raises(ConfigError, match=next(iter(options))):
+        shaped(Trace.constant(1e6), **options)
+
+
+def test_only_a_refused_connection_leaves_everything_unsent():
+    for kind, unsent in (("refuse", True), ("reset", False), ("drop", False)):
+        link, _ = shaped(Trace.constant(1e6), faults=[Fault(kind)])
+        with pytest.raises(TransportError) as caught:
+            link.send(message(10))
+        assert isinstance(caught.value, UnsentError) == unsent
 
 
 @pytest.mark.parametrize(

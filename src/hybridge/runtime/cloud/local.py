@@ -1,16 +1,17 @@
 """The cloud in this very process: for tests, and for one machine that is both ends."""
 
+import threading
 from concurrent.futures import CancelledError
-from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
 from hybridge.errors import RefusedError, TransportError
+from hybridge.runtime.clock import limit_ms
 from hybridge.runtime.cloud.batcher import Batching
 from hybridge.runtime.cloud.loop import LoopThread
 from hybridge.runtime.cloud.models import Models
 from hybridge.runtime.cloud.service import CloudService, verdict
-from hybridge.runtime.wire.message import REFUSALS, Message, Reply
+from hybridge.runtime.wire.message import REFUSALS, Message, Reply, UnsentError
 
 
 class LocalTransport:
@@ -28,37 +29,39 @@ class LocalTransport:
         batching: Batching | None = None,
         timeout_ms: float = 1000.0,
     ) -> None:
-        self.timeout_ms = timeout_ms
+        self.timeout_ms = limit_ms(timeout_ms, "timeout_ms")
+        self._lock = threading.Lock()
         self._loop = LoopThread()
         self._service = CloudService(models, batching)
         self._closed = False
 
     def send(self, message: Message, timeout_ms: float | None = None) -> Reply:
         """Answer ``message``; raises as `hybridge.runtime.wire.message.Transport` says."""
-        if self._closed:
-            raise TransportError("this transport is closed; make a new one")
-        limit_ms = self.timeout_ms if timeout_ms is None else timeout_ms
-        future = self._loop.submit(self._service.infer(message))
+        within_ms = self.timeout_ms if timeout_ms is None else limit_ms(timeout_ms, "timeout_ms")
+        with self._lock:  # so that nothing enters a loop that is being stopped
+            if self._closed:
+                raise UnsentError("this transport is closed; make a new one")
+            future = self._loop.submit(self._service.infer(message))
         try:
-            reply = future.result(limit_ms / 1e3)
+            return future.result(within_ms / 1e3)
         except (TimeoutError, CancelledError) as error:
             future.cancel()
             raise TransportError(
-                f"the local cloud did not answer within {limit_ms:.0f} ms"
+                f"the local cloud did not answer within {within_ms:.0f} ms"
             ) from error
         except Exception as error:
             told = verdict(error)
             kind = RefusedError if told.status in REFUSALS else TransportError
             raise kind(f"the local cloud answered {told.status}: {told.text}") from error
-        received_bytes = sum(array.nbytes for array in reply.tensors.values())
-        return replace(reply, sent_bytes=message.payload_bytes, received_bytes=received_bytes)
 
     def close(self) -> None:
         """Finish what is queued, and stop the threads."""
-        if not self._closed:
+        with self._lock:
+            if self._closed:
+                return
             self._closed = True
-            self._loop.submit(self._service.close()).result()
-            self._loop.close()
+        self._loop.submit(self._service.close()).result()
+        self._loop.close()
 
     def __enter__(self) -> Self:
         return self

@@ -23,7 +23,10 @@ class Answer:
         edge_ms: Time in edge programs, decoding the image included.
         link_ms: Time asking the cloud, less its own time.
         cloud_ms: The cloud's own time, as it reports it.
-        bytes_sent: Encoded bytes sent to the cloud, failed attempts included.
+        bytes_sent: Encoded bytes of what left the device, failed attempts included, and without
+            what protocols add.
+        wanted: Whether the plan sent the input to the cloud, be it asked or not.
+        asked: Whether a message left the device.
         abstained: Whether the label is withheld.
         failure: Why the cloud's answer is missing, or None.
     """
@@ -39,5 +42,7 @@ class Answer:
     link_ms: float
     cloud_ms: float
     bytes_sent: int
+    wanted: bool
+    asked: bool
     abstained: bool
     failure: str | None

@@ -1,8 +1,10 @@
 """The edge runtime: drives walks with onnxruntime sessions and a transport."""
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncIterator, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -11,17 +13,21 @@ import numpy as np
 
 from hybridge.codecs.codec import codec_named
 from hybridge.codecs.pixels import Picture, to_pixels
-from hybridge.errors import SignatureError, TransportError
+from hybridge.errors import ConfigError, DataError, SignatureError, TransportError
 from hybridge.plan.answers import Abstain
 from hybridge.plan.bundle import Bundle, load_bundle
 from hybridge.plan.decision import Decision
 from hybridge.plan.log import DecisionLog
-from hybridge.runtime.clock import Clock, SystemClock
+from hybridge.plan.program import Program
+from hybridge.runtime.clock import Clock, SystemClock, limit_ms
 from hybridge.runtime.edge.answer import Answer
 from hybridge.runtime.sessions import ProgramSession
-from hybridge.runtime.wire.message import Message, Transport
+from hybridge.runtime.wire.message import Message, Reply, Transport, UnsentError
 from hybridge.walk.events import Ask, Event, Failed, Ran, Run, Told
 from hybridge.walk.walk import NO_TIME_LEFT, Walk, walk
+
+#: Threads of all streams of a runtime together; mostly they wait for the cloud.
+MAX_THREADS = 64
 
 Array = np.ndarray[Any, Any]
 Input = Picture | Array
@@ -45,6 +51,7 @@ class EdgeRuntime:
         clock: The time to go by; the machine's own where left out.
 
     Raises:
+        ConfigError: ``timeout_ms`` is NaN.
         BundleError: The bundle, or an edge program's file, is missing or damaged.
         UnknownNameError: The plan names a codec that does not exist.
     """
@@ -64,9 +71,11 @@ class EdgeRuntime:
         self.plan = bundle.plan
         self._cloud = cloud
         self._log = log
-        self._timeout_ms = timeout_ms
+        self._timeout_ms = _limit_ms(timeout_ms, "timeout_ms")
         self._now_ms = (clock or SystemClock()).now_ms
         self._geometry = self.plan.geometry
+        # Its threads begin with the first stream.
+        self._pool = ThreadPoolExecutor(MAX_THREADS, thread_name_prefix="hybridge-edge")
         self._sessions = {
             program.name: ProgramSession(program, threads)
             for program in self.plan.programs_at("edge")
@@ -80,14 +89,16 @@ class EdgeRuntime:
         Args:
             x: The input.
             deadline_ms: Time from now within which to answer; the cloud is waited for no longer.
+                Infinity is as good as None.
 
         Raises:
+            ConfigError: ``deadline_ms`` is NaN.
             SignatureError: ``x`` is not what the plan takes; nothing has run.
             DataError: ``x`` is no image, or too large a one; nothing has run.
             TransportError: The cloud did not answer, and the plan accepts that there may be no
                 answer without it.
         """
-        course = walk(self.plan, self._now_ms(), deadline_ms)
+        course = walk(self.plan, self._now_ms(), _limit_ms(deadline_ms, "deadline_ms"))
         values = {self.plan.input.name: self._input(x)}
         decision = self._drive(course, values)
         return self._answer(decision, values)
@@ -105,37 +116,44 @@ class EdgeRuntime:
             xs: The inputs.
             deadline_ms: Time for each, from when it is begun.
             in_flight: How many inputs are worked on at once, so that waiting for the cloud does
-                not hold up the edge.
+                not hold up the edge; at most `MAX_THREADS` of them run.
+
+        Raises:
+            ConfigError: ``in_flight`` is less than one, or ``deadline_ms`` NaN.
+            Others: What `predict` raises, in the input's turn.
         """
+        if in_flight < 1:
+            raise ConfigError(f"expected in_flight of 1 or more, got {in_flight}")
+        loop = asyncio.get_running_loop()
         room = asyncio.Semaphore(in_flight)
-        begun: asyncio.Queue[asyncio.Task[Answer] | None] = asyncio.Queue()
+        begun: asyncio.Queue[asyncio.Future[Answer] | None] = asyncio.Queue()
 
         async def begin() -> None:
             try:
                 async for x in xs:
                     await room.acquire()
-                    work = asyncio.to_thread(self.predict, x, deadline_ms)
-                    begun.put_nowait(asyncio.create_task(work))
+                    begun.put_nowait(loop.run_in_executor(self._pool, self.predict, x, deadline_ms))
             finally:
                 begun.put_nowait(None)
 
         reader = asyncio.create_task(begin())
         try:
-            while (task := await begun.get()) is not None:
-                answer = await task
+            while (work := await begun.get()) is not None:
+                answer = await work
                 room.release()
                 yield answer
             await reader
         finally:
             reader.cancel()
             while not begun.empty():
-                if (task := begun.get_nowait()) is not None:
-                    task.cancel()
+                if (work := begun.get_nowait()) is not None:
+                    work.cancel()
 
     def close(self) -> None:
-        """Close the transport; answers go on coming from the edge."""
+        """Close the transport and stop the threads; `predict` goes on answering from the edge."""
         if self._cloud is not None:
             self._cloud.close()
+        self._pool.shutdown()
 
     def __enter__(self) -> Self:
         return self
@@ -184,25 +202,33 @@ class EdgeRuntime:
 
     def _ask(self, request: Ask, values: dict[str, Array]) -> Event:
         if self._cloud is None:
-            return Failed(self._now_ms(), 0, "no cloud configured")
+            return self._unasked("no cloud configured")
         within_ms = self._timeout_ms if request.left_ms is None else request.left_ms
         asked_ms = self._now_ms()
         step = request.step
         program = self.plan.programs[step.program]
         codec = codec_named(step.codec)
-        tensors = {name: codec.encode(values[value]) for name, value in step.feeds.items()}
+        try:
+            tensors = {name: codec.encode(values[value]) for name, value in step.feeds.items()}
+        except SignatureError as error:
+            return self._unasked(f"could not be encoded: {error}")
         if within_ms is not None:
             within_ms -= self._now_ms() - asked_ms
             if within_ms <= 0:
-                return Failed(self._now_ms(), 0, NO_TIME_LEFT)
+                return self._unasked(NO_TIME_LEFT)
         message = Message(program.name, program.sha256, tensors, within_ms)
         try:
             reply = self._cloud.send(message, within_ms)
-            program.check_outputs(reply.tensors, batch=1)
-        except (TransportError, SignatureError) as error:
+            outputs = _outputs(program, reply)
+        except UnsentError as error:
+            return self._unasked(str(error))
+        except (TransportError, SignatureError, DataError) as error:
             return Failed(self._now_ms(), message.payload_bytes, str(error))
-        score = _keep(step.program, reply.tensors, values)
+        score = _keep(step.program, outputs, values)
         return Told(self._now_ms(), message.payload_bytes, reply.cloud_ms, score)
+
+    def _unasked(self, why: str) -> Failed:
+        return Failed(self._now_ms(), 0, why, asked=False)
 
     def _answer(self, decision: Decision, values: dict[str, Array]) -> Answer:
         combine = decision.leaf.combine
@@ -224,6 +250,8 @@ class EdgeRuntime:
             link_ms=decision.link_ms,
             cloud_ms=decision.cloud_ms,
             bytes_sent=decision.payload_bytes,
+            wanted=decision.wanted,
+            asked=decision.asked,
             abstained=abstained,
             failure=decision.failure,
         )
@@ -235,3 +263,25 @@ def _keep(program: str, outputs: dict[str, Array], values: dict[str, Array]) -> 
         values[f"{program}.{name}"] = array
     score = outputs.get("score")
     return None if score is None else float(score[0])
+
+
+def _outputs(program: Program, reply: Reply) -> dict[str, Array]:
+    """Return what the reply holds of the program's outputs; other servers may add their own.
+
+    Raises `SignatureError` where one is missing or misshapen, `DataError` where one has values
+    that are no numbers.
+    """
+    names = [spec.name for spec in program.outputs]
+    outputs = {name: reply.tensors[name] for name in names if name in reply.tensors}
+    program.check_outputs(outputs, batch=1)
+    for name, array in outputs.items():
+        if not np.isfinite(array).all():
+            raise DataError(f"damaged reply: output {name!r} holds values that are not finite")
+    return outputs
+
+
+def _limit_ms(milliseconds: float | None, name: str) -> float | None:
+    """Return a time limit, or None for none; raises `ConfigError` where it is NaN."""
+    if milliseconds is None or milliseconds == math.inf:
+        return None
+    return limit_ms(milliseconds, name)

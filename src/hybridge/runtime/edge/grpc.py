@@ -1,15 +1,15 @@
 """The transport over gRPC, to any server of the Open Inference Protocol v2."""
 
-from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
 
 import grpc
 
 from hybridge.errors import DataError, RefusedError, TransportError
+from hybridge.runtime.clock import limit_ms
 from hybridge.runtime.wire import oip
 from hybridge.runtime.wire import oip_pb2 as pb
-from hybridge.runtime.wire.message import REFUSALS, Message, Reply
+from hybridge.runtime.wire.message import REFUSALS, Message, Reply, UnsentError
 
 _OPTIONS = [
     ("grpc.max_receive_message_length", oip.MAX_MESSAGE_BYTES),
@@ -39,7 +39,7 @@ class GrpcTransport:
 
     def __init__(self, target: str, timeout_ms: float = 1000.0) -> None:
         self.target = target
-        self.timeout_ms = timeout_ms
+        self.timeout_ms = limit_ms(timeout_ms, "timeout_ms")
         self._channel = grpc.insecure_channel(target, options=_OPTIONS)
         # Bytes in and out: the sizes that cross are then known without a second serialisation.
         self._infer = self._channel.unary_unary(
@@ -49,36 +49,34 @@ class GrpcTransport:
     def send(self, message: Message, timeout_ms: float | None = None) -> Reply:
         """Send ``message`` and wait for its reply; a call that runs out of time is cancelled.
 
-        Raises `TransportError` where no usable reply comes within ``timeout_ms``, `RefusedError`
-        where the cloud refuses.
+        Raises `TransportError` where no usable reply comes within ``timeout_ms`` (a day at most),
+        `RefusedError` where the cloud refuses, `UnsentError` where no connection is made.
         """
-        limit_ms = self.timeout_ms if timeout_ms is None else timeout_ms
+        within_ms = self.timeout_ms if timeout_ms is None else limit_ms(timeout_ms, "timeout_ms")
         request: bytes = oip.to_request(message).SerializeToString()
         try:
-            response: bytes = self._infer(request, timeout=max(limit_ms, 0.0) / 1e3)
+            response: bytes = self._infer(request, timeout=max(within_ms, 0.0) / 1e3)
         except grpc.RpcError as error:
-            raise self._translated(error, limit_ms) from error
+            raise self._translated(error, within_ms) from error
         except ValueError as error:  # raised for a closed channel, and for nothing else
-            raise TransportError(
+            raise UnsentError(
                 f"the transport to {self.target} is closed; make a new one"
             ) from error
         try:
-            reply = oip.from_response(oip.parse(pb.ModelInferResponse, response))
+            return oip.from_response(oip.parse(pb.ModelInferResponse, response))
         except DataError as error:
             raise TransportError(f"{self.target} sent a reply that is damaged: {error}") from error
-        return replace(
-            reply,
-            sent_bytes=len(request) + oip.FRAMING_BYTES,
-            received_bytes=len(response) + oip.FRAMING_BYTES,
-        )
 
-    def _translated(self, error: Any, limit_ms: float) -> TransportError:
+    def _translated(self, error: Any, within_ms: float) -> TransportError:
         code, details = error.code(), error.details()
         if code.name in REFUSALS:
             return RefusedError(f"{self.target} refused ({code.name}): {details}")
         if code is grpc.StatusCode.DEADLINE_EXCEEDED:
-            return TransportError(f"{self.target} did not answer within {limit_ms:.0f} ms")
-        return TransportError(f"{self.target} could not be asked ({code.name}): {details}")
+            return TransportError(f"{self.target} did not answer within {within_ms:.0f} ms")
+        # gRPC has no other word for a connection that was never made.
+        unsent = code is grpc.StatusCode.UNAVAILABLE and "failed to connect" in str(details)
+        kind = UnsentError if unsent else TransportError
+        return kind(f"{self.target} could not be asked ({code.name}): {details}")
 
     def close(self) -> None:
         """Close the connection, cancelling what is under way."""

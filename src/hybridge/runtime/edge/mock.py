@@ -4,8 +4,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-from hybridge.errors import TransportError
-from hybridge.runtime.wire.message import Message, Reply
+from hybridge.runtime.wire.message import Message, Reply, UnsentError
 
 
 class MockTransport:
@@ -37,9 +36,9 @@ class MockTransport:
         self._closed = False
 
     def send(self, message: Message, timeout_ms: float | None = None) -> Reply:
-        """Note ``message`` and answer; raises `TransportError` once closed, or ``fail``."""
+        """Note ``message`` and answer; raises `UnsentError` once closed, or ``fail``."""
         if self._closed:
-            raise TransportError("this transport is closed; make a new one")
+            raise UnsentError("this transport is closed; make a new one")
         self.messages.append(message)
         if self.fail is not None:
             raise self.fail

@@ -1,15 +1,16 @@
 """Any transport, made as slow and as faulty as a link, without root."""
 
+import math
 import threading
 from types import TracebackType
 from typing import Self
 
-from hybridge.errors import TransportError
+from hybridge.errors import ConfigError, TransportError
 from hybridge.links.channel import Channel
 from hybridge.links.faults import Fault, FaultSchedule
 from hybridge.links.trace import Trace
-from hybridge.runtime.clock import Clock, SystemClock
-from hybridge.runtime.wire.message import Message, Reply, Transport
+from hybridge.runtime.clock import Clock, SystemClock, limit_ms
+from hybridge.runtime.wire.message import Message, Reply, Transport, UnsentError
 
 
 class Shaped:
@@ -26,6 +27,8 @@ class Shaped:
         faults: What goes wrong, or None for nothing.
         clock: The time it goes by.
         timeout_ms: Time limit of a message that is sent without one.
+
+    Raises `ConfigError` where ``rtt_ms`` or ``timeout_ms`` is no time.
     """
 
     def __init__(
@@ -37,7 +40,9 @@ class Shaped:
         clock: Clock | None = None,
         timeout_ms: float = 1000.0,
     ) -> None:
-        self.timeout_ms = timeout_ms
+        if not 0 <= rtt_ms < math.inf:
+            raise ConfigError(f"expected rtt_ms of 0 or more milliseconds, got {rtt_ms}")
+        self.timeout_ms = limit_ms(timeout_ms, "timeout_ms")
         self._transport = transport
         self._rtt_ms = rtt_ms
         self._faults = faults
@@ -51,29 +56,31 @@ class Shaped:
 
         Raises `TransportError` at the limit where the link takes too long, and for faults.
         """
-        limit_ms = self.timeout_ms if timeout_ms is None else timeout_ms
+        within_ms = self.timeout_ms if timeout_ms is None else limit_ms(timeout_ms, "timeout_ms")
         # Under the lock, messages enter queue and schedule in the order of time.
         with self._lock:
             now_ms = self._clock.now_ms() - self._began_ms
             fault = self._faults.draw(now_ms / 1e3) if self._faults else None
-            link_ms = self._link_ms(message, now_ms, limit_ms, fault)
-        if link_ms is None or link_ms > limit_ms:
-            self._clock.sleep_ms(limit_ms)
-            raise TransportError(f"the shaped link did not deliver within {limit_ms:.0f} ms")
+            link_ms = self._link_ms(message, now_ms, within_ms, fault)
+        if link_ms is None or link_ms > within_ms:
+            self._clock.sleep_ms(within_ms)
+            raise TransportError(f"the shaped link did not deliver within {within_ms:.0f} ms")
         self._clock.sleep_ms(link_ms)
-        if fault is not None and fault.kind in ("refuse", "reset"):
-            raise TransportError(_FAILURES[fault.kind])
+        if fault is not None and fault.kind == "refuse":
+            raise UnsentError("the shaped link refused the connection")
+        if fault is not None and fault.kind == "reset":
+            raise TransportError("the shaped link reset the connection")
         passed_ms = self._clock.now_ms() - self._began_ms - now_ms
-        return self._transport.send(message, max(limit_ms - passed_ms, 0.0))
+        return self._transport.send(message, max(within_ms - passed_ms, 0.0))
 
     def _link_ms(
-        self, message: Message, now_ms: float, limit_ms: float, fault: Fault | None
+        self, message: Message, now_ms: float, within_ms: float, fault: Fault | None
     ) -> float | None:
         """Return how long the link takes to deliver or to fail, or None where it never does."""
         if fault is not None and fault.kind == "refuse":
             return self._rtt_ms  # no connection, so that nothing is sent
         arrives_s = self._channel.send(
-            now_ms / 1e3, message.payload_bytes, (now_ms + limit_ms) / 1e3
+            now_ms / 1e3, message.payload_bytes, (now_ms + within_ms) / 1e3
         )
         if arrives_s is None or (fault is not None and fault.kind == "drop"):
             return None
@@ -94,9 +101,3 @@ class Shaped:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
-
-
-_FAILURES = {
-    "refuse": "the shaped link refused the connection",
-    "reset": "the shaped link reset the connection",
-}

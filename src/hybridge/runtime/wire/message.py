@@ -7,6 +7,7 @@ from typing import Any, Protocol, Self
 import numpy as np
 
 from hybridge.codecs.codec import Encoded
+from hybridge.errors import TransportError
 
 Array = np.ndarray[Any, Any]
 
@@ -23,6 +24,10 @@ REFUSALS = frozenset(
         "UNIMPLEMENTED",
     }
 )
+
+
+class UnsentError(TransportError):
+    """The cloud could not be asked: nothing of the message left the device."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +48,7 @@ class Message:
 
     @property
     def payload_bytes(self) -> int:
-        """Encoded bytes of all inputs."""
+        """Encoded bytes of all inputs, without what protocols add."""
         return sum(encoded.payload_bytes for encoded in self.tensors.values())
 
 
@@ -54,14 +59,10 @@ class Reply:
     Attributes:
         tensors: The program's outputs, by its names for them.
         cloud_ms: Time the server spent on the request, by its own clock, queueing included.
-        sent_bytes: Bytes of the request as sent, framing included as far as it is known.
-        received_bytes: Bytes of the reply.
     """
 
     tensors: dict[str, Array] = field(default_factory=dict)
     cloud_ms: float = 0.0
-    sent_bytes: int = 0
-    received_bytes: int = 0
 
 
 class Transport(Protocol):
@@ -74,12 +75,13 @@ class Transport(Protocol):
         """Send ``message`` and wait for its reply.
 
         Raises `TransportError` where the cloud does not answer within ``timeout_ms`` (the
-        transport's own default where None), `RefusedError` where it refuses.
+        transport's own default where None), `RefusedError` where it refuses, `UnsentError`
+        where there is no connection to send it over.
         """
         ...
 
     def close(self) -> None:
-        """Release sockets and threads; sending afterwards raises `TransportError`."""
+        """Release sockets and threads; sending afterwards raises `UnsentError`."""
         ...
 
     def __enter__(self) -> Self: ...

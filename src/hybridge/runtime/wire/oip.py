@@ -33,8 +33,6 @@ SERVICE = "inference.GRPCInferenceService"
 MAX_MESSAGE_BYTES = 64 << 20
 #: Most rows of a request, and most axes of a tensor.
 MAX_ROWS, MAX_RANK = 1 << 15, 8
-#: What gRPC puts before each message: one byte of flags, four of length.
-FRAMING_BYTES = 5
 
 DATATYPES = {
     "bool": "BOOL",
