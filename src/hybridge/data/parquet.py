@@ -46,6 +46,28 @@ def open_parquet(
     )
 
 
+def named_classes(path: Path, label_column: str) -> list[str] | None:
+    """Return the class names that a Parquet file, or the first of a folder, gives; None if none.
+
+    Raises:
+        DataError: There is no such file, or it is none.
+        MissingExtraError: pyarrow is not installed.
+    """
+    return _class_names(_schema(_files(path)[0]), label_column)
+
+
+def _schema(file: Path) -> Any:
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("pyarrow", "data") from error
+    try:
+        return pq.read_schema(file)
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"expected a Parquet file at {file}: {error}") from error
+
+
 def _files(path: Path) -> list[Path]:
     files = sorted(path.glob("*.parquet")) if path.is_dir() else [path]
     if not files or not files[0].is_file():
@@ -55,16 +77,12 @@ def _files(path: Path) -> list[Path]:
 
 def _table(files: Sequence[Path], content: str, columns: tuple[str, str]) -> Any:
     """Return the two columns: in memory where they are small, else mapped from the cache."""
-    try:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("pyarrow", "data") from error
-    for file in files:
-        try:
-            known = pq.read_schema(file).names
-        except pa.ArrowInvalid as error:
-            raise DataError(f"expected a Parquet file at {file}: {error}") from error
+    schemas = [_schema(file) for file in files]
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    for file, schema in zip(files, schemas, strict=True):
+        known = schema.names
         if missing := [column for column in columns if column not in known]:
             raise DataError(f"{file}: expected a column {missing[0]!r}, got {', '.join(known)}")
     if sum(file.stat().st_size for file in files) <= HELD_BYTES:

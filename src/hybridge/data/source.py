@@ -1,5 +1,6 @@
 """Where data come from, as a recipe says it."""
 
+import math
 import re
 from pathlib import Path
 from typing import Annotated, Literal
@@ -12,8 +13,8 @@ from hybridge.data.dataset import Dataset, subset
 from hybridge.data.digits import open_digits
 from hybridge.data.folder import open_folder
 from hybridge.data.hub import open_hub
-from hybridge.data.parquet import open_parquet
-from hybridge.errors import DataError
+from hybridge.data.parquet import named_classes, open_parquet
+from hybridge.errors import DataError, HybridgeError
 from hybridge.plan.tensors import Frozen, Geometry
 
 
@@ -47,6 +48,24 @@ class _Source(Frozen):
         whole = self._open(geometry, root)
         return whole if self.rows is None else _take_rows(whole, self.rows)
 
+    def class_count(self, root: Path) -> int | None:
+        """Return the number of classes where that shows without opening the data."""
+        return None
+
+    def overlaps(self, other: "_Source") -> bool:
+        """Return whether both take some of the same rows of the same data."""
+        if type(self) is not type(other) or self._whole() != other._whole():
+            return False
+        (start, stop), (other_start, other_stop) = self._bounds(), other._bounds()
+        return max(start, other_start) < min(stop, other_stop)
+
+    def _whole(self) -> "_Source":
+        return self.model_copy(update={"rows": None})
+
+    def _bounds(self) -> tuple[float, float]:
+        start, _, stop = (self.rows or ":").partition(":")
+        return float(start or 0), float(stop or math.inf)
+
     def _open(self, geometry: Geometry, root: Path) -> Dataset:
         raise NotImplementedError
 
@@ -73,6 +92,14 @@ class ParquetSource(_Source):
             label_column=self.label_column,
         )
 
+    def class_count(self, root: Path) -> int | None:
+        """Return the number of names in the first file, where it names its classes."""
+        try:
+            names = named_classes(root / self.path, self.label_column)
+        except HybridgeError:
+            return None  # said when it is opened, with the reason
+        return len(names) if names else None
+
 
 class FolderSource(_Source):
     """A folder with one sub-folder of images for every class.
@@ -83,6 +110,13 @@ class FolderSource(_Source):
 
     format: Literal["folder"] = "folder"
     path: Path
+
+    def class_count(self, root: Path) -> int | None:
+        """Return the number of sub-folders."""
+        folder = root / self.path
+        if not folder.is_dir():
+            return None
+        return sum(entry.is_dir() for entry in folder.iterdir()) or None
 
     def _open(self, geometry: Geometry, root: Path) -> Dataset:
         return open_folder(root / self.path, geometry)
@@ -135,6 +169,10 @@ class DigitsSource(_Source):
     """The demo's handwritten digits."""
 
     format: Literal["digits"] = "digits"
+
+    def class_count(self, root: Path) -> int | None:
+        """Return ten."""
+        return 10
 
     def _open(self, geometry: Geometry, root: Path) -> Dataset:
         return open_digits(geometry)

@@ -32,7 +32,7 @@ class Store:
             return None
 
     def put(self, key: str, arrays: Arrays) -> None:
-        """Keep ``arrays`` under ``key``, in place of what was there; only the main process writes."""
+        """Keep ``arrays`` under ``key``, in place of what was there; the main process only."""
         if not is_main():
             return
         data = {name: np.array(array, order="C") for name, array in arrays.items()}

@@ -15,10 +15,10 @@ from hybridge.cost.tune import tune
 from hybridge.data.dataset import Dataset, subset
 from hybridge.data.splits import Split, folds
 from hybridge.design.graph.count import count_layers
-from hybridge.design.nets.network import PixelNetwork, build, networks
+from hybridge.design.nets.network import PixelNetwork
 from hybridge.design.nets.weights import check_run, load_weights, save_weights
 from hybridge.design.query.alternate import Alternation, CycleRecord, Mode, Twin, alternate
-from hybridge.design.query.evaluate import Evaluation, PairOutputs, evaluate
+from hybridge.design.query.evaluate import Evaluation, PairOutputs, check_images, evaluate
 from hybridge.design.query.make_plan import make_plan
 from hybridge.design.query.router import Router
 from hybridge.design.query.scores import Confidence
@@ -32,7 +32,7 @@ from hybridge.hashing import hash_json
 from hybridge.plan.bundle import Bundle, save_bundle
 from hybridge.plan.layers import total_macs
 from hybridge.plan.variants import with_threshold
-from hybridge.recipes.schema import DeployConfig, HybridRecipe, NetworkConfig
+from hybridge.recipes.schema import SOURCE_PAIRS, DeployConfig, HybridRecipe, NetworkConfig
 from hybridge.runtime.rehearse import rehearse
 
 CHECKPOINTS = "checkpoints"
@@ -111,7 +111,13 @@ def run(recipe: HybridRecipe, root: Path, folder: Path, *, training: bool = True
 
 
 def open_data(recipe: HybridRecipe, root: Path) -> RecipeData:
-    """Open the images of a recipe; raises `DataError`, or `ConfigError` where classes differ."""
+    """Open the images of a recipe.
+
+    Raises:
+        DataError: Some cannot be opened, or are too few to be evaluated on.
+        ConfigError: Classes differ, two sources are the same, or the training images are fewer
+            than the folds.
+    """
     geometry = recipe.geometry()
     sources = recipe.data
     held_out = sources.held_out.open(geometry, root)
@@ -123,7 +129,17 @@ def open_data(recipe: HybridRecipe, root: Path) -> RecipeData:
                 f"data.{key} has {len(other.class_names)} classes, data.held_out has "
                 f"{len(held_out.class_names)}; they must be the same"
             )
-    return RecipeData(held_out, train, router)
+    opened = RecipeData(held_out, train, router)
+    for key, other_key in SOURCE_PAIRS:
+        one, two = getattr(opened, key), getattr(opened, other_key)
+        if one is not None and two is not None and one.fingerprint == two.fingerprint:
+            raise ConfigError(f"data.{key} and data.{other_key} hold the same images")
+    check_images(held_out.labels, recipe.router)
+    if recipe.mode != "r" and train is not None and len(train) < recipe.alternate.folds:
+        raise ConfigError(
+            f"data.train has {len(train)} images, fewer than the {recipe.alternate.folds} folds"
+        )
+    return opened
 
 
 def evaluate_pair(
@@ -276,15 +292,10 @@ class _Networks:
         return twins
 
     def _new(self, config: NetworkConfig, name: str) -> PixelNetwork:
-        mean, std = config.mean, config.std
-        if mean is None or std is None:
-            info = networks.get(config.network)
-            mean, std = mean or info.mean, std or info.std
         seed = np.random.SeedSequence([self.recipe.seed, *name.encode()]).generate_state(1)[0]
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(seed))
-            class_count = len(self.data.held_out.class_names)
-            return PixelNetwork(build(config.network, class_count, **config.options), mean, std)
+            return config.build(self.data.held_out.class_count)
 
     def _train(
         self, network: PixelNetwork, config: NetworkConfig, data: Dataset, name: str

@@ -1,7 +1,7 @@
 """What a hybrid recipe says, and what can be known of it before anything runs."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from pydantic import Field
 
@@ -14,32 +14,10 @@ from hybridge.design.nets.network import networks
 from hybridge.design.query.alternate import AlternateSettings, Mode
 from hybridge.design.query.evaluate import EvaluateSettings
 from hybridge.design.query.router import RouterSettings
-from hybridge.design.train.loop import TrainSettings
 from hybridge.errors import HybridgeError
 from hybridge.links.link import links
 from hybridge.plan.tensors import Frozen, Geometry
-
-
-class NetworkConfig(Frozen):
-    """A network, and where its weights come from.
-
-    Attributes:
-        network: Name in the registry, ``package.module:function`` or ``timm:NAME``.
-        options: What else its builder takes.
-        weights: A safetensors file, relative to the data folder; None trains it.
-        prefixes: How keys of the file are renamed, by their beginning.
-        mean: Per channel, of pixels scaled to 0..1; None takes the registry's.
-        std: Likewise.
-        train: How it is trained where it has no weights, and how its twins are.
-    """
-
-    network: str
-    options: dict[str, Any] = Field(default_factory=dict)
-    weights: Path | None = None
-    prefixes: dict[str, str] = Field(default_factory=dict)
-    mean: tuple[float, ...] | None = None
-    std: tuple[float, ...] | None = None
-    train: TrainSettings | None = None
+from hybridge.recipes.networks import NetworkConfig as NetworkConfig
 
 
 class DataConfig(Frozen):
@@ -73,6 +51,10 @@ class DeployConfig(Frozen):
     fused: bool = True
     codec: str = "webp"
     surroundings: Surroundings = Surroundings()
+
+
+#: Sources of which no two may share images.
+SOURCE_PAIRS = (("train", "held_out"), ("router", "held_out"), ("train", "router"))
 
 
 class HybridRecipe(Frozen):
@@ -109,38 +91,60 @@ class HybridRecipe(Frozen):
     def faults(self, root: Path) -> list[str]:
         """Return everything that would stop this recipe, as far as it shows without running.
 
+        Both networks are built and run on one image, without storage for weights where that
+        works; of files of weights, the headers are read.
+
         Args:
             root: Folder that data paths start from.
         """
-        found = [*self._unknown_names(), *self._missing_parts()]
+        found = [*self._unknown_names(), *self._missing_parts(), *self._overlaps()]
         for what, file in self._files():
             if not (root / file).exists():
                 found.append(
                     f"{what}: there is no {root / file}; set HYBRIDGE_DATA to the folder of data"
                 )
-        return found
+        return found + self._network_faults(root)
 
     def _unknown_names(self) -> list[str]:
         found, around = [], self.deploy.surroundings
-        lookups = [
+        lookups: list[tuple[str, Callable[[str], object], str]] = [
             ("deploy.codec", codec_named, self.deploy.codec),
             ("deploy.surroundings.device", devices.get, around.device),
             ("deploy.surroundings.cloud", devices.get, around.cloud),
             ("deploy.surroundings.link", links.get, around.link),
         ]
-        for key, network in (("base", self.base), ("global", self.global_)):
-            if ":" not in network.network:
-                lookups.append((f"{key}.network", networks.get, network.network))
-            elif network.mean is None or network.std is None:
-                found.append(f"{key}: a network from elsewhere needs 'mean' and 'std'")
-        if ":" in self.base.network and self.data.geometry is None:
-            found.append("data.geometry: a base from elsewhere needs it")
         for key, lookup, name in lookups:
             try:
                 lookup(name)
             except HybridgeError as error:
                 found.append(f"{key}: {error}")
         return found
+
+    def _network_faults(self, root: Path) -> list[str]:
+        found = []
+        geometry = self.data.geometry
+        if geometry is None and ":" in self.base.network:
+            found.append("data.geometry: a base from elsewhere needs it")
+        elif geometry is None and self.base.network in networks:
+            geometry = self.geometry()
+        count = self.data.held_out.class_count(root)
+        for key, network in (("base", self.base), ("global", self.global_)):
+            embeds = key == "base" and self.router.embedding
+            faults = network.faults(root, geometry, count, embeds=embeds)
+            found += [f"{key}: {fault}" for fault in faults]
+            # Where the data do not say, the weights of the base do.
+            count = count or network.class_count(root)
+        return found
+
+    def _overlaps(self) -> list[str]:
+        """Return which sources share rows: what is fitted on images cannot be judged by them."""
+        return [
+            f"data.{one} and data.{other} share rows of the same data; give each rows of its own"
+            for one, other in SOURCE_PAIRS
+            if (first := getattr(self.data, one)) is not None
+            and (second := getattr(self.data, other)) is not None
+            and first.overlaps(second)
+        ]
 
     def _missing_parts(self) -> list[str]:
         found = []

@@ -17,7 +17,7 @@ from hybridge.design.query.evaluate import (
 )
 from hybridge.design.query.fit import fit_router, score_all
 from hybridge.design.query.router import RouterSettings
-from hybridge.errors import ConfigError
+from hybridge.errors import ConfigError, DataError
 from hybridge.recipes.summary import summarise
 from tiny_pairs import planted_data
 
@@ -166,3 +166,15 @@ def test_the_summary_is_json_with_accuracies_in_percent(evaluation):
     assert all(10 < point["accuracy_mean"] <= 100 for point in points)
     assert {point["coverage"] for point in points} == {0.9, 0.8, 0.7, 0.6}
     assert len(summary["router_minus_best_confidence"]) == 2 * 4
+
+
+@pytest.mark.parametrize(("count", "classes"), [(2, 2), (4, 4), (7, 2), (40, 1)])
+def test_too_few_images_or_classes_are_refused(pair, count, classes):
+    few = replace(pair.take(torch.arange(count)), labels=torch.arange(count) % classes)
+    with pytest.raises(DataError, match=rf"8 of them .* got {count} images of {classes}"):
+        run(few, splits=1)
+
+
+def test_as_few_images_as_are_allowed(pair):
+    few = replace(pair.take(torch.arange(8)), labels=torch.arange(8) % 2)
+    assert run(few, splits=1).results["router", True].points

@@ -1,17 +1,20 @@
 """Weights from and to safetensors files, matched by key."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from hybridge.data.cache import write_atomically
 from hybridge.design.train.processes import is_main
 from hybridge.errors import ConfigError, DataError
 
+Shape = tuple[int, ...]
 _SHOWN = 5
 #: Key of a file's header under which the hash of its training stands.
 _RUN = "run"
@@ -34,11 +37,8 @@ def save_weights(network: nn.Module, path: Path, run: str | None = None) -> None
 
 def check_run(path: Path, run: str) -> None:
     """Raise `ConfigError` unless the weights in a file come from the training ``run``."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            found = (file.metadata() or {}).get(_RUN)
-    except (OSError, SafetensorError) as error:
-        raise DataError(f"expected a safetensors file at {path}: {error}") from error
+    with _opened(path) as file:
+        found = (file.metadata() or {}).get(_RUN)
     if found != run:
         raise ConfigError(
             f"{path} holds the weights of another training (other networks, data, settings, mode "
@@ -46,12 +46,20 @@ def check_run(path: Path, run: str) -> None:
         )
 
 
-def read_weights(path: Path) -> dict[str, Tensor]:
-    """Read the tensors of a safetensors file; raises `DataError` where it is none."""
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """Open a safetensors file; raises `DataError` where it is none."""
     try:
-        return dict(load_file(path))
+        with safe_open(path, framework="pt") as file:
+            yield file
     except (OSError, SafetensorError) as error:
         raise DataError(f"expected a safetensors file at {path}: {error}") from error
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Read the tensors of a safetensors file; raises `DataError` where it is none."""
+    with _opened(path) as file:
+        return {key: file.get_tensor(key) for key in list(file.keys())}
 
 
 def load_weights(
@@ -71,16 +79,38 @@ def load_weights(
     """
     stored = {_rename(key, prefixes or {}): value for key, value in read_weights(path).items()}
     own = network.state_dict()
-    for key in own:
-        if key.endswith(_COUNTER):
-            stored.setdefault(key, own[key])
-    _check(own, stored, path)
+    _check(_shapes(own), {key: tuple(value.shape) for key, value in stored.items()}, path)
     for key, value in stored.items():
         if not torch.isfinite(value).all():
             raise DataError(f"{path}: expected finite weights, got others in {key}; train it again")
     with torch.no_grad():
         for key, target in own.items():
-            target.copy_(stored[key])
+            if key in stored:
+                target.copy_(stored[key])
+
+
+def check_weights(
+    network: nn.Module, path: Path, *, prefixes: Mapping[str, str] | None = None
+) -> None:
+    """Raise what `load_weights` would, but for weights that are not finite: none is read."""
+    _check(_shapes(network.state_dict()), _stored_shapes(path, prefixes or {}), path)
+
+
+def stored_class_count(network: nn.Module, path: Path, prefixes: Mapping[str, str]) -> int | None:
+    """Return the extent of the last layer in a file for ``network``, if it has that layer."""
+    last = list(network.state_dict())[-1]
+    shape = _stored_shapes(path, prefixes).get(last)
+    return shape[0] if shape else None
+
+
+def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, Shape]:
+    return {key: tuple(value.shape) for key, value in tensors.items()}
+
+
+def _stored_shapes(path: Path, prefixes: Mapping[str, str]) -> dict[str, Shape]:
+    with _opened(path) as file:
+        keys = list(file.keys())
+        return {_rename(key, prefixes): tuple(file.get_slice(key).get_shape()) for key in keys}
 
 
 def _rename(key: str, prefixes: Mapping[str, str]) -> str:
@@ -91,17 +121,16 @@ def _rename(key: str, prefixes: Mapping[str, str]) -> str:
     return prefixes[longest] + key[len(longest) :]
 
 
-def _check(own: Mapping[str, Tensor], stored: Mapping[str, Tensor], path: Path) -> None:
+def _check(own: Mapping[str, Shape], stored: Mapping[str, Shape], path: Path) -> None:
     """Raise `DataError` that lists missing, unexpected and misshapen keys."""
-    misshapen = [
-        f"{key} (expected {tuple(own[key].shape)}, got {tuple(stored[key].shape)})"
-        for key in own
-        if key in stored and stored[key].shape != own[key].shape
-    ]
     problems = {
-        "missing": [key for key in own if key not in stored],
+        "missing": [key for key in own if key not in stored and not key.endswith(_COUNTER)],
         "unexpected": [key for key in stored if key not in own],
-        "misshapen": misshapen,
+        "misshapen": [
+            f"{key} (expected {own[key]}, got {stored[key]})"
+            for key in own
+            if key in stored and stored[key] != own[key]
+        ],
     }
     found = [f"{what}: {_shorten(keys)}" for what, keys in problems.items() if keys]
     if found:
@@ -116,13 +145,13 @@ def _shorten(keys: list[str]) -> str:
     return ", ".join(keys[:_SHOWN]) + more
 
 
-def _class_counts(own: Mapping[str, Tensor], stored: Mapping[str, Tensor]) -> str:
+def _class_counts(own: Mapping[str, Shape], stored: Mapping[str, Shape]) -> str:
     """Say so where all that differs is the number of classes: the last layer's first axis."""
-    if set(own) != set(stored):
+    if any(not key.endswith(_COUNTER) for key in set(own) ^ set(stored)):
         return ""
-    wrong = [key for key in own if own[key].shape != stored[key].shape]
+    wrong = [key for key in own if key in stored and own[key] != stored[key]]
     last_layer = list(own)[-1].rpartition(".")[0]
     if {key.rpartition(".")[0] for key in wrong} != {last_layer}:
         return ""
-    expected, got = own[wrong[0]].shape[0], stored[wrong[0]].shape[0]
+    expected, got = own[wrong[0]][0], stored[wrong[0]][0]
     return f"; the file is for {got} classes, the network was built for {expected}"
