@@ -28,6 +28,18 @@ def test_show_draws_the_plan_and_names_sizes_and_metadata(call, shared_bundle):
     assert "verified" in called.out
 
 
+def test_show_says_which_programs_are_not_here(call, own_bundle):
+    assert "not here" not in call("show", own_bundle.path).out
+    (own_bundle.path / "programs/global.onnx").unlink()
+    called = call("show", own_bundle.path)
+    assert called.status == 0
+    assert [line.split()[-1] for line in called.out.splitlines() if "not here" in line] == [
+        "global"
+    ]
+    programs = json.loads(call("show", own_bundle.path, "--json").out)["programs"]
+    assert {each["name"]: each["here"] for each in programs} == {"base": True, "global": False}
+
+
 def test_show_as_json(call, shared_bundle):
     shown = json.loads(call("show", shared_bundle.path, "--json").out)
     programs = {program["name"]: program for program in shown["programs"]}

@@ -8,7 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hybridge.errors import BundleError, PlanError
-from hybridge.plan.bundle import load_bundle, save_bundle
+from hybridge.plan import bundle
+from hybridge.plan.bundle import inspect_bundle, load_bundle, save_bundle
 from hybridge.plan.manifest import write_manifest
 from hybridge.plan.variants import edge_only, with_threshold
 from tiny_plans import assert_same_rehearsal, pair_plan, pair_rehearsal
@@ -175,6 +176,51 @@ def test_a_place_needs_only_its_own_programs(saved, place, held, absent):
     assert plan.programs[absent].path is None
     with pytest.raises(BundleError, match=f"{absent}.onnx is missing"):
         load_bundle(saved.path)
+
+
+@pytest.mark.parametrize(("place", "other"), [("edge", "global"), ("cloud", "base")])
+def test_a_changed_byte_of_the_other_place_is_noticed_too(saved, place, other):
+    path = saved.path / "programs" / f"{other}.onnx"
+    path.write_bytes(path.read_bytes()[:-1] + b"!")
+    with pytest.raises(BundleError, match=f"{other}.onnx is damaged"):
+        load_bundle(saved.path, place=place)
+
+
+def test_a_device_verifies_the_rehearsal_and_does_not_read_it(saved, monkeypatch):
+    with monkeypatch.context() as patched:
+        patched.setattr(bundle, "parse_rehearsal", lambda data: pytest.fail("it was read"))
+        assert load_bundle(saved.path, place="edge").rehearsal is None
+    path = saved.path / "rehearsal.safetensors"
+    path.write_bytes(path.read_bytes()[:-1] + b"!")
+    with pytest.raises(BundleError, match="rehearsal"):
+        load_bundle(saved.path, place="edge")
+
+
+def test_a_bundle_may_be_inspected_wherever_parts_of_it_lie(saved):
+    assert inspect_bundle(saved.path).plan == load_bundle(saved.path).plan
+    (saved.path / "programs/global.onnx").unlink()
+    found = inspect_bundle(saved.path)
+    assert found.plan.programs["base"].path.is_file()
+    assert found.plan.programs["global"].path is None
+    assert_same_rehearsal(found.rehearsal, saved.rehearsal)
+
+
+def test_a_save_that_fails_halfway_never_deletes_the_only_good_copy(saved, monkeypatch):
+    rename, parent = os.rename, saved.path.parent
+    kept = parent / ".bundle.old"
+    shutil.copytree(saved.path, kept)  # what another save that failed has left
+
+    def failing(source, target):
+        if os.fspath(target) == os.fspath(saved.path):
+            raise OSError("disk full")
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", failing)
+    with pytest.raises(BundleError, match="disk full"):
+        save_bundle(edge_only(saved.plan), saved.path)
+    load_bundle(kept)
+    (left,) = (path for path in parent.glob(".bundle.*.old"))
+    assert load_bundle(left).metadata == METADATA
 
 
 def test_saving_again_replaces_the_older_bundle(saved):

@@ -20,16 +20,16 @@ def show(
     """Show what a bundle holds, and verify its files.
 
     Its plan, sizes, costs, operating point and metadata. The hash of every file is verified; the
-    exit code is 2 where one does not fit.
+    exit code is 2 where one does not fit. Programs whose files are not on this machine are named.
 
     \b
     Examples:
       hybridge show runs/demo/bundle
       hybridge show runs/demo/bundle --json
     """
-    from hybridge.plan.bundle import load_bundle
+    from hybridge.plan.bundle import inspect_bundle
 
-    loaded = load_bundle(bundle)
+    loaded = inspect_bundle(bundle)
     if json:
         output.show_json(_described(bundle, loaded))
     else:
@@ -55,6 +55,7 @@ def _described_program(bundle: "Bundle", program: "Program") -> dict[str, Any]:
         **plain(program),
         "layers": len(program.layers),
         "places": _places(bundle, program),
+        "here": program.path is not None,
         "macs": program.macs,
         "parameters": program.parameters,
     }
@@ -103,6 +104,9 @@ def _facts(bundle: "Bundle") -> dict[str, str]:
     }
     if bundle.rehearsal is not None:
         facts["rehearsed inputs"] = str(len(bundle.rehearsal))
+    absent = [name for name, program in bundle.plan.programs.items() if program.path is None]
+    if absent:
+        facts["not here"] = output.join(absent)
     return {**facts, "files": "verified by sha256"}
 
 

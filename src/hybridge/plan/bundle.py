@@ -46,7 +46,8 @@ class Bundle:
 
     Attributes:
         plan: The plan; its programs know where their files lie.
-        rehearsal: What every branch would do on calibration data, or None.
+        rehearsal: What every branch would do on calibration data, or None (as well where the
+            bundle was loaded to run at one place).
         metadata: Name, seed, split fingerprint, figures: whatever was written down.
         path: Directory where it lies, or None.
     """
@@ -104,13 +105,34 @@ def load_bundle(directory: str | Path, verify: bool = True, place: Place | None 
 
     Args:
         directory: Where it lies.
-        verify: Whether to hash every file that is read; sizes are always checked.
-        place: Read only the programs of this place; the files of the others may be absent.
+        verify: Whether to hash every file that is there; sizes are always checked.
+        place: Where it is to run: the files of programs that do not run there may be absent, and
+            the rehearsal, which no run needs, is verified and left unread.
 
     Raises:
         BundleError: It is not a bundle, or a file is missing, damaged or of an unknown format;
             the message names the file.
     """
+    root, manifest, head = _read_head(directory, verify)
+    plan = head.plan
+    needed = plan.programs.values() if place is None else plan.programs_at(place)
+    plan = _with_files(plan, root, manifest, verify, {program.name for program in needed})
+    rehearsal = _read_rehearsal(root, manifest, verify, plan if place is None else None)
+    return Bundle(plan, rehearsal, head.metadata, root)
+
+
+def inspect_bundle(directory: str | Path) -> Bundle:
+    """Read a bundle of which any program's file may be absent; its ``path`` is then None.
+
+    Every file that is there is verified. Raises `BundleError` as `load_bundle` does.
+    """
+    root, manifest, head = _read_head(directory, verify=True)
+    plan = _with_files(head.plan, root, manifest, verify=True, needed=())
+    rehearsal = _read_rehearsal(root, manifest, verify=True, plan=plan)
+    return Bundle(plan, rehearsal, head.metadata, root)
+
+
+def _read_head(directory: str | Path, verify: bool) -> tuple[Path, Manifest, _Head]:
     root = Path(directory).absolute()
     manifest = read_manifest(root)
     if HEAD not in manifest.files:
@@ -118,28 +140,39 @@ def load_bundle(directory: str | Path, verify: bool = True, place: Place | None 
     manifest.check(root, HEAD, verify)
     head = parse_file(root / HEAD, lambda data: _Head.model_validate(parse_json(data)))
     _check_listing(root, manifest, head.plan)
-    wanted = [
-        name
-        for name, program in head.plan.programs.items()
-        if place is None or program in head.plan.programs_at(place)
-    ]
-    for name in wanted:
+    return root, manifest, head
+
+
+def _with_files(
+    plan: Plan, root: Path, manifest: Manifest, verify: bool, needed: Collection[str]
+) -> Plan:
+    """Return ``plan`` with the path of every program's file that is needed or there, checked."""
+    here = [name for name in plan.programs if name in needed or (root / _file_of(name)).exists()]
+    for name in here:
         manifest.check(root, _file_of(name), verify)
-    rehearsal = None
-    if REHEARSAL in manifest.files:
-        manifest.check(root, REHEARSAL, verify)
-        rehearsal = parse_file(root / REHEARSAL, lambda data: _parse_rehearsal(data, head.plan))
-    return Bundle(_with_paths(head.plan, root, wanted), rehearsal, head.metadata, root)
+    return _with_paths(plan, root, here)
+
+
+def _read_rehearsal(
+    root: Path, manifest: Manifest, verify: bool, plan: Plan | None
+) -> Rehearsal | None:
+    """Return the rehearsal, if there is one; without a ``plan``, check its file alone."""
+    if REHEARSAL not in manifest.files:
+        return None
+    manifest.check(root, REHEARSAL, verify)
+    if plan is None:
+        return None
+    return parse_file(root / REHEARSAL, lambda data: _parse_rehearsal(data, plan))
 
 
 def _file_of(program: str) -> str:
     return f"programs/{program}.onnx"
 
 
-def _with_paths(plan: Plan, root: Path, wanted: Collection[str]) -> Plan:
-    """Return ``plan`` with the path of every wanted program's file, and no other path."""
+def _with_paths(plan: Plan, root: Path, here: Collection[str]) -> Plan:
+    """Return ``plan`` with the path of every program's file that is ``here``, and no other."""
     programs = {
-        name: program.model_copy(update={"path": root / _file_of(name) if name in wanted else None})
+        name: program.model_copy(update={"path": root / _file_of(name) if name in here else None})
         for name, program in plan.programs.items()
     }
     return plan.model_copy(update={"programs": programs})
@@ -195,9 +228,12 @@ def _refuse_to_overwrite(target: Path) -> None:
 
 @contextmanager
 def _swapped_in(target: Path) -> Iterator[Path]:
-    """Yield a fresh sibling of ``target`` that takes its place when all went well."""
+    """Yield a fresh sibling of ``target`` that takes its place when all went well.
+
+    The older bundle is deleted only once the new one stands.
+    """
     fresh = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
-    old = fresh.with_suffix(".old")
+    old = fresh.with_name(f"{fresh.name}.old")
     fresh.mkdir()
     try:
         yield fresh
@@ -209,6 +245,6 @@ def _swapped_in(target: Path) -> Iterator[Path]:
             if old.exists():
                 os.rename(old, target)
             raise
+        shutil.rmtree(old, ignore_errors=True)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
