@@ -217,3 +217,27 @@ def test_the_event_loop_is_free_while_a_model_computes():
 def test_impossible_batching_is_refused(arguments):
     with pytest.raises(ConfigError, match="max_batch"):
         Batching(**arguments)
+
+
+def test_a_request_that_fails_does_not_fail_its_neighbours():
+    class Picky(Model):
+        def __call__(self, tensors):
+            doubled = super().__call__(tensors)
+            if 2 in tensors["x"]:
+                raise BundleError("no twos")
+            return doubled
+
+    model = Picky(held=True)
+
+    async def scenario():
+        batcher = Batcher(model, Batching(max_batch=8))
+        requests = [asyncio.create_task(batcher.submit(rows(i))) for i in range(4)]
+        await begun(model)
+        model.gate.set()
+        answers = await asyncio.gather(*requests, return_exceptions=True)
+        await batcher.close()
+        return answers
+
+    answers = run(scenario())
+    assert isinstance(answers.pop(2), BundleError)
+    assert [answer["y"].tolist() for answer in answers] == [[0], [2], [6]]

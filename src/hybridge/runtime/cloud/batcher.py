@@ -153,13 +153,21 @@ class Batcher:
         try:
             answers = await loop.run_in_executor(self._worker, self._run_together, batch)
         except Exception as error:
-            for waiting in batch:
-                if not waiting.done.done():
-                    waiting.done.set_exception(error)
+            await self._compute_apart(batch, error)
             return
         for waiting, answer in zip(batch, answers, strict=True):
             if not waiting.done.done():
                 waiting.done.set_result(answer)
+
+    async def _compute_apart(self, batch: list[_Waiting], error: Exception) -> None:
+        """Compute each request of a batch that failed by itself: its neighbours may be well."""
+        for waiting in batch:
+            if waiting.done.done():
+                continue
+            if len(batch) > 1:
+                await self._compute([waiting])
+            else:
+                waiting.done.set_exception(error)
 
     def _run_together(self, batch: list[_Waiting]) -> list[dict[str, Array]]:
         """Run a batch, and give each request its rows of the outputs."""
