@@ -87,3 +87,9 @@ def test_fusing_can_answer_what_neither_says_alone():
 def test_a_score_that_is_no_number_is_never_kept(threshold):
     choice = ScoreThreshold(threshold=threshold).choose(Observation(score=math.nan))
     assert (choice.child, choice.reason) == (1, "score is NaN")
+
+
+def test_a_chooser_says_what_leads_to_each_child():
+    chooser = ScoreThreshold(threshold=0.25)
+    assert chooser.describe(0) == "kept: score ≤ 0.25"
+    assert chooser.describe(1) == "sent: score > 0.25"

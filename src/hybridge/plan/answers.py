@@ -25,10 +25,9 @@ def softmax(logits: Array, temperature: float = 1.0) -> Array:
     return probabilities
 
 
-class Newest(Frozen):
-    """Answer with one program's logits as they are."""
+class _OfOneProgram(Frozen):
+    """One program's logits as they are."""
 
-    kind: Literal["newest"] = "newest"
     logits: str
 
     @property
@@ -39,6 +38,12 @@ class Newest(Frozen):
     def probabilities(self, values: Mapping[str, Array]) -> Array:
         """Return probabilities ``(B, C)`` from the ``values`` computed so far."""
         return softmax(values[self.logits])
+
+
+class Newest(_OfOneProgram):
+    """Answer with one program's logits as they are."""
+
+    kind: Literal["newest"] = "newest"
 
 
 class Fused(Frozen):
@@ -78,23 +83,13 @@ class Fused(Frozen):
         return fused
 
 
-class Abstain(Frozen):
+class Abstain(_OfOneProgram):
     """Give no label: the abstaining classifier, for a device alone.
 
     The probabilities of the newest logits still come with the answer.
     """
 
     kind: Literal["abstain"] = "abstain"
-    logits: str
-
-    @property
-    def needs(self) -> tuple[str, ...]:
-        """Names of the values that are read."""
-        return (self.logits,)
-
-    def probabilities(self, values: Mapping[str, Array]) -> Array:
-        """Return probabilities ``(B, C)`` from the ``values`` computed so far."""
-        return softmax(values[self.logits])
 
 
 Combine = Annotated[Newest | Fused | Abstain, Field(discriminator="kind")]

@@ -37,6 +37,11 @@ class ScoreThreshold(Frozen):
         # A score that is no number speaks for nothing, least of all for the base.
         return Choice(1, "score is NaN" if math.isnan(seen.score) else "score above threshold")
 
+    def describe(self, child: int) -> str:
+        """Return in a few words what leads to ``child``."""
+        threshold = f"{self.threshold:.4g}"
+        return f"kept: score ≤ {threshold}" if child == 0 else f"sent: score > {threshold}"
+
 
 Chooser = ScoreThreshold
 """Every chooser that a plan on disk may name, told apart by its ``kind``."""

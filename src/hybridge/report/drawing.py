@@ -8,7 +8,6 @@ from rich.text import Text
 from rich.tree import Tree
 
 from hybridge.plan.answers import Abstain, Combine, Fused
-from hybridge.plan.choosers import Chooser
 from hybridge.plan.plan import Fork, Leaf, Node, Plan, Step
 from hybridge.report import style
 from hybridge.report.values import format_value
@@ -57,12 +56,7 @@ def _step_lines(plan: Plan, step: Step) -> list[str]:
 def _labelled(fork: Fork) -> Iterator[tuple[str, Node]]:
     for index, child in enumerate(fork.children):
         home = " (home)" if index == fork.home else ""
-        yield _branch_label(fork.chooser, index) + home, child
-
-
-def _branch_label(chooser: Chooser, child: int) -> str:
-    threshold = format_value(chooser.threshold, "number")
-    return f"kept: score ≤ {threshold}" if child == 0 else f"sent: score > {threshold}"
+        yield fork.chooser.describe(index) + home, child
 
 
 def _answer(combine: Combine) -> str:
