@@ -61,6 +61,25 @@ def test_labelled_data_end_in_figures(call, shared_bundle, arrays):
     assert [answer["truth"] for answer in answers] == rehearsal.truth.tolist()
 
 
+def test_an_abstaining_device_withholds_what_it_would_send(call, shared_bundle, arrays):
+    called = call("run", shared_bundle.path, "--data", f"arrays:{arrays}", "--abstain", "--json")
+    assert (called.status, called.err) == (0, "")
+    *answers, last = records(called.out)
+    rehearsal = shared_bundle.rehearsal
+    kept = rehearsal.score[()] <= shared_bundle.plan.root.then.chooser.threshold
+    assert [answer["label"] is not None for answer in answers] == kept.tolist()
+    summary = last["summary"]
+    right = rehearsal.answers((0,)) == rehearsal.truth
+    assert summary["accuracy"] == right[kept].mean()
+    assert (summary["share_answered"], summary["abstained"]) == (0.5, len(answers) / 2)
+    assert (summary["query_rate"], summary["query_rate_wanted"], summary["failed"]) == (0, 0, 0)
+
+
+def test_abstaining_asks_no_cloud(call, shared_bundle, pictures):
+    both = call("run", shared_bundle.path, pictures[0], "--abstain", "--cloud", "127.0.0.1:1")
+    both.assert_refused("--abstain", "--cloud")
+
+
 def test_a_link_that_cannot_be_is_refused(call, shared_bundle, pictures):
     arguments = ["run", shared_bundle.path, pictures[0], "--cloud", "127.0.0.1:1"]
     call(*arguments, "--link-seed", -1).assert_refused("--link-seed")

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -50,29 +51,39 @@ def run(
     ] = None,
     link_mbps: Annotated[float, typer.Option(min=0.01, help="Mean bandwidth of the trace.")] = 5.0,
     rtt_ms: Annotated[float, typer.Option(min=0, help="Round trip of the shaped link.")] = 42.0,
+    abstain: Annotated[
+        bool, typer.Option("--abstain", help="Withhold the label where the cloud would be asked.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print a line of JSON per answer.")] = False,
 ) -> None:
     """Answer images with a bundle, as the device would.
 
     Where the cloud is absent, the edge's answers still come, marked, and a warning is printed.
-    With labelled data, accuracy, query rate, bytes and latency follow.
+    With labelled data, accuracy, query rate, bytes and latency follow. With --abstain no cloud is
+    asked, and accuracy is over the answers that are given.
 
     \b
     Examples:
       hybridge run runs/demo/bundle cat.png dog.jpg --cloud 127.0.0.1:8001
       hybridge run runs/demo/bundle photos/*.jpg --deadline-ms 80 --log decisions.jsonl
       hybridge run runs/demo/bundle --data digits --limit 200 --json
+      hybridge run runs/demo/bundle --data digits --abstain
       hybridge run runs/demo/bundle --data digits --cloud 127.0.0.1:8001 --link-seed 0 --rtt-ms 80
     """
     from hybridge.plan.bundle import load_bundle
     from hybridge.plan.log import DecisionLog
+    from hybridge.plan.variants import abstaining
     from hybridge.runtime.edge.edge import EdgeRuntime
 
     if bool(images) == (data is not None):
         raise ConfigError("expected image files, or --data SOURCE; give one of them")
     if log is not None:
         check_file("--log", log)
+    if abstain and cloud is not None:
+        raise ConfigError("--abstain asks no cloud, but --cloud names one; give one of them")
     loaded = load_bundle(bundle, place="edge")
+    if abstain:
+        loaded = replace(loaded, plan=abstaining(loaded.plan))
     transport = _transport(cloud, link_seed, link_mbps, rtt_ms)
     inputs = from_files(images, loaded.plan) if images else from_source(data or "", loaded.plan)
     with ExitStack() as stack:
