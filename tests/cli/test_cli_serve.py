@@ -45,6 +45,12 @@ def test_several_bundles_in_one_server(tmp_path):
             assert {answer.source for answer in answers} == {"edge", "cloud"}
 
 
+def test_bundles_of_one_recipe_can_be_named(tmp_path):
+    one, two = make_bundle(tmp_path / "one"), make_bundle(tmp_path / "a=b")
+    with serving(f"old={one.path}", f"new={two.path}", two.path) as (ready, _):
+        assert ready["programs"] == ["global", "new/global", "old/global", "tiny/global"]
+
+
 def test_serve_loads_cloud_programs_only(own_bundle):
     (own_bundle.path / "programs/base.onnx").unlink()
     with serving(own_bundle.path) as (ready, _):
@@ -67,6 +73,7 @@ def test_a_port_in_use_is_told_in_one_line(call, shared_bundle):
 
 
 def test_what_cannot_be_served(call, tmp_path, own_bundle):
+    call("serve", f"={own_bundle.path}").assert_refused("NAME=FOLDER")
     call("serve", tmp_path / "nowhere").assert_refused("nowhere", "not a bundle")
     call("serve", own_bundle.path, "--max-batch", 0).assert_refused("max_batch")
     call("serve", own_bundle.path, "--port", 70000).assert_refused("--port")

@@ -5,13 +5,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hybridge.errors import ConfigError
+
 if TYPE_CHECKING:
     from hybridge.plan.program import Program
 
 
 def serve(
     bundles: Annotated[
-        list[Path], typer.Argument(metavar="BUNDLE...", help="Folders of bundles to serve.")
+        list[str],
+        typer.Argument(metavar="BUNDLE...", help="Folders of bundles to serve, or NAME=FOLDER."),
     ],
     host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
     port: Annotated[
@@ -34,6 +37,7 @@ def serve(
     Examples:
       hybridge serve runs/demo/bundle
       hybridge serve runs/a/bundle runs/b/bundle --host 0.0.0.0 --port 9000 --max-batch 64
+      hybridge serve old=runs/a/bundle new=runs/b/bundle
     """
     from hybridge.runtime.cloud import server
     from hybridge.runtime.cloud.batcher import Batching
@@ -44,14 +48,25 @@ def serve(
     server.serve(models, host, port, batching=batching)
 
 
-def _programs(bundles: list[Path]) -> dict[str, list["Program"]]:
-    """Return the cloud programs of each bundle, by the name in its metadata or of its folder."""
+def _programs(bundles: list[str]) -> dict[str, list["Program"]]:
+    """Return the cloud programs of each bundle, by the bundle's name."""
     from hybridge.plan.bundle import load_bundle
 
     found: dict[str, list[Program]] = {}
-    for path in bundles:
+    for text in bundles:
+        given, path = _named(text)
         bundle = load_bundle(path, place="cloud")
-        name = str(bundle.metadata.get("name") or path.resolve().name)
+        name = given or str(bundle.metadata.get("name") or path.resolve().name)
         # Bundles of one name are told apart by the hashes of their programs.
         found.setdefault(name, []).extend(bundle.plan.programs_at("cloud"))
     return found
+
+
+def _named(text: str) -> tuple[str | None, Path]:
+    """Return the name before ``=``, if there is one, and the path."""
+    name, equals, path = text.partition("=")
+    if not equals or "/" in name or Path(text).exists():
+        return None, Path(text)
+    if not name or not path:
+        raise ConfigError(f"expected a bundle's folder, or NAME=FOLDER, got {text!r}")
+    return name, Path(path)

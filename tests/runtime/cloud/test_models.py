@@ -37,10 +37,20 @@ def test_an_unknown_name_is_refused_naming_the_nearest(old):
 
 def test_a_name_that_bundles_share_needs_its_bundle_or_its_version(old, new):
     models = Models({"pets": [old], "birds": [new]})
-    with pytest.raises(UnservedError, match="birds/global, pets/global"):
+    with pytest.raises(UnservedError, match="birds/global or pets/global"):
         models.find("global")
     assert models.find("birds/global").program is new
     assert models.find("global", old.sha256).program is old
+
+
+def test_bundles_of_one_name_are_told_apart_by_version(old, new):
+    models = Models({"pets": [old, new]})
+    for name in ("global", "pets/global"):
+        with pytest.raises(UnservedError, match="ambiguous") as caught:
+            models.find(name)
+        assert old.sha256 in str(caught.value)
+        assert new.sha256 in str(caught.value)
+        assert models.find(name, new.sha256).program is new
 
 
 def test_one_program_in_two_bundles_is_loaded_once(old):

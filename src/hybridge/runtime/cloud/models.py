@@ -54,6 +54,12 @@ class Models:
         """Names under which exactly one program is served, sorted."""
         return sorted(name for name, hashes in self._names.items() if len(hashes) == 1)
 
+    def _choices(self, name: str, hashes: list[str]) -> str:
+        """Return by what the versions of a shared name can be told apart."""
+        names = [other for other in self.names if other.endswith(f"/{name}")]
+        by_name = f"ask for {' or '.join(names)}, or for" if names else "ask for"
+        return f"{by_name} one of the versions {', '.join(hashes)}"
+
     def __iter__(self) -> Iterator[ProgramSession]:
         return iter(self._sessions.values())
 
@@ -82,6 +88,5 @@ class Models:
                 f"{' and '.join(hashes)}; deploy one bundle to both ends"
             )
         if len(hashes) > 1:
-            choices = [other for other in self.names if other.endswith(f"/{name}")]
-            raise UnservedError(f"{name!r} is ambiguous; ask for one of {', '.join(choices)}")
+            raise UnservedError(f"{name!r} is ambiguous; {self._choices(name, hashes)}")
         return self._sessions[hashes[0]]
