@@ -16,6 +16,8 @@ from hybridge.runtime.cloud.server import serving
 from hybridge.runtime.edge.grpc import GrpcTransport
 from hybridge.runtime.edge.shaped import Shaped
 from hybridge.runtime.sessions import ProgramSession
+from hybridge.runtime.wire import oip
+from hybridge.runtime.wire import oip_pb2 as pb
 from hybridge.runtime.wire.message import Message, UnsentError
 from tiny_plans import images, pair_programs
 
@@ -177,6 +179,52 @@ def test_closed_sends_no_more(program, target):
     cloud.close()
     with pytest.raises(TransportError, match="closed"):
         cloud.send(message(program, images(1)))
+
+
+def test_a_server_may_have_names_and_versions_of_its_own(program, monkeypatch):
+    seen = []
+
+    def triton(kind, answer):
+        async def handle(data, context):
+            request = pb.ModelInferRequest.FromString(data)
+            seen.append((request.model_name, request.model_version, oip.program_hash(request)))
+            logits = np.zeros((1, 3), np.float32)
+            response = oip.to_response(
+                {"logits": logits, "more": logits}, program="", sha256="", id_="", cloud_ms=-1
+            )
+            del response.parameters["sha256"]
+            return response.SerializeToString()
+
+        return grpc.unary_unary_rpc_method_handler(handle)
+
+    monkeypatch.setattr("hybridge.runtime.cloud.server._handler", triton)
+    with (
+        serving(Models({"pets": [program]})) as target,
+        GrpcTransport(target, 5000, names={"global": "resnet"}, version="1") as cloud,
+    ):
+        assert set(cloud.send(message(program, images(1))).tensors) == {"logits", "more"}
+    assert seen == [("resnet", "1", program.sha256)]
+
+
+def test_names_and_hashes_are_understood_by_our_own_server(program, target):
+    with GrpcTransport(target, 5000, names={"global": "pets/global"}, version="") as cloud:
+        assert cloud.send(message(program, images(1))).tensors
+        with pytest.raises(RefusedError, match=r"0{64}"):
+            cloud.send(message(program, images(1), sha256="0" * 64))
+
+
+def test_a_reply_of_another_version_is_a_failure(program, monkeypatch):
+    response = oip.to_response({}, program="", sha256="b" * 64, id_="", cloud_ms=0)
+    monkeypatch.setattr(
+        "hybridge.runtime.cloud.server._handler",
+        _handler_that_answers(response.SerializeToString()),
+    )
+    with (
+        serving(Models({"pets": [program]})) as other,
+        GrpcTransport(other) as cloud,
+        pytest.raises(TransportError, match="another version of 'global'"),
+    ):
+        cloud.send(message(program, images(1)), timeout_ms=5000)
 
 
 def test_a_reply_that_is_damaged_is_a_transport_error(program, target, monkeypatch):

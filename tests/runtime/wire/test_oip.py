@@ -86,6 +86,7 @@ def test_request_has_the_protocols_field_numbers():
         field(1, b"net")
         + field(2, b"f" * 64)
         + field(4, left)
+        + field(4, field(1, b"sha256") + field(2, field(3, b"f" * 64)))
         + field(5, tensor)
         + field(7, array.tobytes())
     )

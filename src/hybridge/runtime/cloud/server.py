@@ -116,7 +116,8 @@ class CloudServer:
         )
 
     async def _infer(self, request: pb.ModelInferRequest) -> pb.ModelInferResponse:
-        program = self._service.models.find(request.model_name, request.model_version).program
+        version = request.model_version or oip.program_hash(request)
+        program = self._service.models.find(request.model_name, version).program
         wanted = [output.name for output in request.outputs]
         served = [spec.name for spec in program.outputs]
         if not set(wanted) <= set(served):

@@ -1,5 +1,6 @@
 """The transport over gRPC, to any server of the Open Inference Protocol v2."""
 
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
 
@@ -35,10 +36,25 @@ class GrpcTransport:
     Args:
         target: Where the cloud listens, such as ``cloud.example:8001``.
         timeout_ms: Time limit of a message that is sent without one.
+        names: What the server calls a program, by the plan's name for it; those left out are
+            called alike.
+        version: Version to ask for, for a server that has its own, such as ``1``; the program's
+            hash where None. The hash crosses as a parameter in any case.
+
+    Raises `ConfigError` where ``timeout_ms`` is NaN.
     """
 
-    def __init__(self, target: str, timeout_ms: float = 1000.0) -> None:
+    def __init__(
+        self,
+        target: str,
+        timeout_ms: float = 1000.0,
+        *,
+        names: Mapping[str, str] | None = None,
+        version: str | None = None,
+    ) -> None:
         self.target = target
+        self._names = dict(names or {})
+        self._version = version
         self.timeout_ms = limit_ms(timeout_ms, "timeout_ms")
         self._channel = grpc.insecure_channel(target, options=_OPTIONS)
         # Bytes in and out: the sizes that cross are then known without a second serialisation.
@@ -53,7 +69,7 @@ class GrpcTransport:
         `RefusedError` where the cloud refuses, `UnsentError` where no connection is made.
         """
         within_ms = self.timeout_ms if timeout_ms is None else limit_ms(timeout_ms, "timeout_ms")
-        request: bytes = oip.to_request(message).SerializeToString()
+        request = self._request(message)
         try:
             response: bytes = self._infer(request, timeout=max(within_ms, 0.0) / 1e3)
         except grpc.RpcError as error:
@@ -62,10 +78,29 @@ class GrpcTransport:
             raise UnsentError(
                 f"the transport to {self.target} is closed; make a new one"
             ) from error
+        return self._reply(response, message)
+
+    def _request(self, message: Message) -> bytes:
+        request = oip.to_request(message)
+        request.model_name = self._names.get(message.program, message.program)
+        if self._version is not None:
+            request.model_version = self._version
+        data: bytes = request.SerializeToString()
+        return data
+
+    def _reply(self, data: bytes, message: Message) -> Reply:
         try:
-            return oip.from_response(oip.parse(pb.ModelInferResponse, response))
+            response = oip.parse(pb.ModelInferResponse, data)
+            reply = oip.from_response(response)
         except DataError as error:
             raise TransportError(f"{self.target} sent a reply that is damaged: {error}") from error
+        answered = oip.program_hash(response)
+        if answered not in ("", message.sha256):
+            raise TransportError(
+                f"{self.target} answered with another version of {message.program!r} "
+                f"({answered[:12]}, not {message.sha256[:12]}); deploy one bundle to both ends"
+            )
+        return reply
 
     def _translated(self, error: Any, within_ms: float) -> TransportError:
         code, details = error.code(), error.details()

@@ -3,7 +3,8 @@
 A tensor as it is crosses in the raw contents under its own datatype, so that any client of the
 protocol can ask. An encoded one crosses as a ``BYTES`` tensor of shape ``[B]``, one element an
 item, with the codec's name in the tensor's parameter ``codec``. The request's parameter
-``left_ms`` is the time left, the reply's ``cloud_ms`` the time the server took.
+``left_ms`` is the time left, the reply's ``cloud_ms`` the time the server took, and ``sha256`` in
+both the hash of the program.
 
 ``oip_pb2`` is generated from ``oip.proto`` with the oldest compiler that the package supports
 (grpcio-tools 1.66)::
@@ -58,8 +59,12 @@ _LENGTH = struct.Struct("<I")
 
 
 def to_request(message: Message) -> pb.ModelInferRequest:
-    """Return ``message`` as a request."""
+    """Return ``message`` as a request.
+
+    The program's hash is its version, and a parameter too, for servers with versions of their own.
+    """
     request = pb.ModelInferRequest(model_name=message.program, model_version=message.sha256)
+    request.parameters["sha256"].string_param = message.sha256
     if message.left_ms is not None:
         request.parameters["left_ms"].double_param = message.left_ms
     for name, encoded in message.tensors.items():
@@ -115,6 +120,7 @@ def to_response(
     """Return a program's outputs as a response."""
     response = pb.ModelInferResponse(model_name=program, model_version=sha256, id=id_)
     response.parameters["cloud_ms"].double_param = cloud_ms
+    response.parameters["sha256"].string_param = sha256
     for name, array in tensors.items():
         response.outputs.add(name=name, datatype=DATATYPES[array.dtype.name], shape=array.shape)
         response.raw_output_contents.append(array.tobytes())
@@ -133,6 +139,11 @@ def from_response(response: pb.ModelInferResponse) -> Reply:
             raise _misfit(tensor, content)
         tensors[tensor.name] = np.frombuffer(content, dtype).reshape(tensor.shape)
     return Reply(tensors, cloud_ms=_number(response.parameters, "cloud_ms") or 0.0)
+
+
+def program_hash(message: pb.ModelInferRequest | pb.ModelInferResponse) -> str:
+    """Return the program's hash from a message's parameters, or ``""`` where there is none."""
+    return message.parameters["sha256"].string_param if "sha256" in message.parameters else ""
 
 
 def parse(kind: type[ProtobufMessage], data: bytes) -> Any:
