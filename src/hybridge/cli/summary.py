@@ -15,7 +15,6 @@ from hybridge.report.values import Spread, Value
 Row = dict[str, Any]
 
 _BOUNDS = ("random", "agreement_oracle", "label_oracle")
-_CONFIDENCES = ("entropy", "top1", "margin")
 
 
 def write_summary(summary: Row, path: Path | None) -> None:
@@ -69,7 +68,8 @@ def _points(summary: Row) -> Table:
 def _shown_points(summary: Row) -> Iterator[Row]:
     """Yield the points worth a line, coverage by coverage: of the confidences, the best."""
     points = {
-        (row["coverage"], row["method"], row["fused"]): row for row in summary["operating_points"]
+        (row["coverage"], row["method"], row["fused"]): row
+        for row in (*summary["operating_points"], *summary["more_methods"])
     }
     best = {
         (row["coverage"], row["fused"]): row["best"]
@@ -109,7 +109,7 @@ def _matching(summary: Row) -> Table:
             1e6 * row["macs_m"],
         )
         for row in summary["query_rate_to_match_cloud"]
-        if row["method"] in ("router", *_CONFIDENCES)
+        if row["method"] not in _BOUNDS
     ]
     columns = (
         Column("Method"),

@@ -52,28 +52,6 @@ class Target(Frozen):
         return value
 
 
-def coverage_for_cost(unit: UnitCost, limit: float) -> float:
-    """Return the coverage ``c* = 1 - (limit - edge) / cloud`` whose mean cost is ``limit``.
-
-    0 where the limit does not bind, since even sending everything costs less.
-
-    Args:
-        unit: Cost of an input; a cloud cost ``(N,)`` counts with its mean.
-        limit: Mean cost to keep to, in the unit's own unit.
-
-    Raises:
-        InfeasibleError: Keeping everything costs more; the message names that cost.
-    """
-    spare = limit - unit.edge
-    if spare < -ROUNDING * unit.edge:
-        raise InfeasibleError(
-            f"no coverage brings the mean cost down to {limit:g}: keeping every input costs "
-            f"{unit.edge:g}, which is the nearest feasible value"
-        )
-    cloud = float(np.mean(unit.cloud))
-    return 0.0 if spare >= cloud else 1 - max(spare, 0.0) / cloud
-
-
 def threshold_for_coverage(score: Floats, coverage: float) -> float:
     """Return the ``coverage``-quantile of the scores ``(N,)`` as a threshold.
 
@@ -97,7 +75,8 @@ def choose(
     """Return the operating point that reaches ``target`` on calibration data.
 
     For a target cost this is algorithm 2 with costs that may differ from input to input: where
-    the cloud costs the same for all, the threshold is the quantile at `coverage_for_cost`.
+    the cloud costs the same for all, the threshold is the quantile of the scores at the coverage
+    ``1 - (limit - edge) / cloud``.
 
     Args:
         score: ``(N,)`` router scores.
@@ -125,15 +104,6 @@ def pick(curve: Curve, target: Target) -> OperatingPoint:
             return curve.point(_last_within(curve.macs / 1e6, "macs_m", target.value))
         case what:
             return curve.point(_last_within(getattr(curve, what), what, target.value))
-
-
-def query_rate_to_reach(accuracy: float, curve: Curve) -> float:
-    """Return the least share of inputs to send so that ``accuracy`` is reached.
-
-    Raises:
-        InfeasibleError: No point of the curve reaches it; the message names the best.
-    """
-    return float(1 - curve.coverage[_first_reaching(curve, accuracy)])
 
 
 def _first_reaching(curve: Curve, accuracy: float) -> int:

@@ -14,6 +14,7 @@ from hybridge.data.dataset import Dataset, subset
 from hybridge.design.query.evaluate import Evaluation
 from hybridge.plan.bundle import Bundle
 from hybridge.recipes.hybrid import HybridRun
+from hybridge.recipes.summary import deviation
 from hybridge.report.charts import Line, Mark, Role
 from hybridge.report.drawing import plan_svg
 from hybridge.report.figures import accuracy_over_coverage, accuracy_over_macs, curve_line
@@ -237,8 +238,7 @@ def _coverage_columns(coverages: Sequence[float]) -> list[Column]:
 
 
 def _spread(values: Sequence[float]) -> Value:
-    array = np.asarray(values)
-    return Spread(float(array.mean()), float(array.std(ddof=1)) if len(array) > 1 else 0.0)
+    return Spread(_mean(values), deviation(values))
 
 
 def _mean(values: Sequence[float]) -> float:

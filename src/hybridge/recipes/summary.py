@@ -7,7 +7,7 @@ import numpy as np
 from scipy import stats
 
 from hybridge.cost.operating import area_under
-from hybridge.design.query.evaluate import CONFIDENCES, METHODS, Evaluation, MethodResult
+from hybridge.design.query.evaluate import METHODS, RIVALS, Evaluation, MethodResult, router_macs
 from hybridge.recipes.hybrid import HybridRun
 
 Row = dict[str, Any]
@@ -29,6 +29,9 @@ def summarise(run: HybridRun) -> Row:
         "seed": run.recipe.seed,
         "base_accuracy": 100 * evaluation.base_accuracy,
         "global_accuracy": 100 * evaluation.global_accuracy,
+        "base_macs_m": evaluation.base_macs / 1e6,
+        "global_macs_m": evaluation.global_macs / 1e6,
+        "router_macs_m": router_macs(evaluation.first.fused_router.router) / 1e6,
         "splits": evaluation.settings.splits,
         "reporting_split": run.split.fingerprint,
         "operating_points": [row for result in main for row in _points(result, evaluation)],
@@ -54,7 +57,7 @@ def _points(result: MethodResult, evaluation: Evaluation) -> list[Row]:
                 "coverage": coverage,
                 "coverage_realised_mean": float(np.mean([point.coverage for point in points])),
                 "accuracy_mean": float(accuracy.mean()),
-                "accuracy_std": _std(accuracy),
+                "accuracy_std": deviation(accuracy),
                 "accuracy_kept_mean": float(np.mean(kept)) if kept else None,
                 "gain_over_global_mean": float(gain.mean()),
                 "macs_m": float(np.mean([point.macs for point in points])) / 1e6,
@@ -70,7 +73,7 @@ def _matching(result: MethodResult, evaluation: Evaluation) -> Row:
         "method": result.method,
         "fused": result.fused,
         "mean": float(rates.mean()),
-        "std": _std(rates),
+        "std": deviation(rates),
         "accuracy_minus_global_mean": float(
             (accuracy - 100 * np.array(evaluation.global_reporting)).mean()
         ),
@@ -79,13 +82,11 @@ def _matching(result: MethodResult, evaluation: Evaluation) -> Row:
 
 
 def _paired(evaluation: Evaluation) -> list[Row]:
-    """Compare the router with each confidence baseline; the best of them is named."""
+    """Compare the router with the best confidence baseline, tempered or not, by its name."""
     rows = []
     for fused in (False, True):
         for coverage in evaluation.settings.coverages:
-            accuracies = {
-                name: _accuracies(evaluation, name, fused, coverage) for name in CONFIDENCES
-            }
+            accuracies = {name: _accuracies(evaluation, name, fused, coverage) for name in RIVALS}
             best = max(accuracies, key=lambda name: float(accuracies[name].mean()))
             difference = _accuracies(evaluation, "router", fused, coverage) - accuracies[best]
             rows.append(
@@ -109,11 +110,13 @@ def _scalars(result: MethodResult, evaluation: Evaluation) -> Row:
     every = [curve for method in evaluation.results.values() for curve in method.curves]
     lowest = max(float(curve.macs[0]) for curve in every)
     highest = min(float(curve.macs[-1]) for curve in every)
-    areas = [100 * area_under(curve, lowest, highest) for curve in result.curves]
+    areas = None
+    if lowest < highest:  # a router dearer than the global leaves no range that all reach
+        areas = [100 * area_under(curve, lowest, highest) for curve in result.curves]
     return {
         "method": result.method,
         "fused": result.fused,
-        "area_accuracy_over_macs_mean": float(np.mean(areas)),
+        "area_accuracy_over_macs_mean": None if areas is None else float(np.mean(areas)),
         "gap_closed_mean": _gap_closed(result, evaluation),
     }
 
@@ -124,8 +127,7 @@ def _gap_closed(result: MethodResult, evaluation: Evaluation) -> Row:
     for coverage in evaluation.settings.coverages:
         own = float(_accuracies(evaluation, result.method, result.fused, coverage).mean())
         low = max(
-            float(_accuracies(evaluation, name, result.fused, coverage).mean())
-            for name in CONFIDENCES
+            float(_accuracies(evaluation, name, result.fused, coverage).mean()) for name in RIVALS
         )
         high = float(_accuracies(evaluation, "label_oracle", result.fused, coverage).mean())
         closed[f"{coverage:g}"] = (own - low) / (high - low) if high > low else None
@@ -152,5 +154,6 @@ def interval(differences: "Sequence[float] | np.ndarray[Any, Any]") -> Row:
     return {"mean": mean, "low": mean - margin, "high": mean + margin}
 
 
-def _std(values: "np.ndarray[Any, Any]") -> float:
-    return float(values.std(ddof=1)) if len(values) > 1 else 0.0
+def deviation(values: "Sequence[float] | np.ndarray[Any, Any]") -> float:
+    """Return the sample's standard deviation; 0 where there is but one value."""
+    return float(np.std(values, ddof=1)) if len(values) > 1 else 0.0

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from hybridge.cli.summary import show_summary
 from hybridge.design.query.evaluate import (
     EvaluateSettings,
     PairOutputs,
@@ -152,14 +153,43 @@ def test_an_embedding_that_is_asked_for_and_missing_is_refused(pair):
         run(pair, QUICK.model_copy(update={"embedding": True}))
 
 
-def test_the_summary_is_json_with_accuracies_in_percent(evaluation):
+def summary_of(evaluation):
     fake = SimpleNamespace(
         evaluation=evaluation,
         recipe=SimpleNamespace(name="tiny", mode="r", seed=SEED),
         split=SimpleNamespace(fingerprint="f" * 64),
         cycles=(),
     )
-    summary = json.loads(json.dumps(summarise(fake), allow_nan=False))
+    return json.loads(json.dumps(summarise(fake), allow_nan=False))
+
+
+def test_the_best_confidence_may_be_a_tempered_one(evaluation):
+    tempered = evaluation.results["margin_tempered", False]
+    better = {
+        coverage: [point.model_copy(update={"accuracy": 0.99}) for point in points]
+        for coverage, points in tempered.points.items()
+    }
+    results = evaluation.results | {("margin_tempered", False): replace(tempered, points=better)}
+    summary = summary_of(replace(evaluation, results=results))
+    for row in summary["router_minus_best_confidence"]:
+        assert row["fused"] or row["best"] == "margin_tempered"
+    closed = next(row for row in summary["scalars"] if row["method"] == "router")
+    assert all(share is None or share < 0 for share in closed["gap_closed_mean"].values())
+    show_summary(summary)
+
+
+def test_a_router_as_dear_as_the_global_has_no_area(pair):
+    settings = EvaluateSettings(splits=1)
+    evaluation = evaluate(pair, 10, 20, QUICK, settings, seed=SEED)
+    summary = summary_of(evaluation)
+    assert {row["area_accuracy_over_macs_mean"] for row in summary["scalars"]} == {None}
+    macs = router_macs(evaluation.first.router.router)
+    assert summary["router_macs_m"] == macs / 1e6 > summary["global_macs_m"] == 20e-6
+    assert summary["base_macs_m"] == 10e-6
+
+
+def test_the_summary_is_json_with_accuracies_in_percent(evaluation):
+    summary = summary_of(evaluation)
     assert summary["global_accuracy"] == pytest.approx(100 * evaluation.global_accuracy)
     points = summary["operating_points"]
     assert {point["method"] for point in points} >= {"router", "entropy", "label_oracle"}

@@ -31,14 +31,15 @@ from hybridge.design.query.fold import fold
 from hybridge.design.query.fuse import fit_fusion
 from hybridge.design.query.oracle import agreement_oracle, sending_gain
 from hybridge.design.query.router import Router, RouterSettings
-from hybridge.design.query.scores import Confidence, fit_temperature, measures
+from hybridge.design.query.scores import CONFIDENCES, Confidence, fit_temperature, measures
 from hybridge.errors import ConfigError, DataError
 from hybridge.plan.answers import Fused
 from hybridge.plan.tensors import Frozen
 from hybridge.progress import track
 
-METHODS = ("router", "entropy", "top1", "margin", "random", "agreement_oracle", "label_oracle")
-CONFIDENCES = ("entropy", "top1", "margin")
+METHODS = ("router", *CONFIDENCES, "random", "agreement_oracle", "label_oracle")
+#: Every confidence baseline, tempered or not.
+RIVALS = (*CONFIDENCES, *(f"{name}_tempered" for name in CONFIDENCES))
 Floats = NDArray[np.float64]
 _TIE_BREAK = 1e-3
 SPLITS_PER_SEED = 1000  # so that neighbouring seeds share no split
@@ -160,6 +161,8 @@ class Evaluation:
     """All methods over all splits.
 
     Attributes:
+        base_macs: ``R_base``.
+        global_macs: ``R_global``.
         base_accuracy: On all images, as a share.
         global_accuracy: The same.
         global_reporting: The global's accuracy on each reporting half.
@@ -168,6 +171,8 @@ class Evaluation:
         settings: What was evaluated.
     """
 
+    base_macs: int
+    global_macs: int
     base_accuracy: float
     global_accuracy: float
     global_reporting: list[float]
@@ -234,8 +239,9 @@ def evaluate(
                 fitted[False], fitted[True], half.fusion, half.confidence, calibration, reporting
             )
     assert first is not None
-    base_accuracy, global_accuracy = pair.accuracies()
-    return Evaluation(base_accuracy, global_accuracy, global_reporting, results, first, settings)
+    return Evaluation(
+        base_macs, global_macs, *pair.accuracies(), global_reporting, results, first, settings
+    )
 
 
 def check_images(labels: NDArray[np.int64], router_settings: RouterSettings) -> None:
@@ -276,15 +282,19 @@ class _Half:
         self.extra, self.seed = extra, seed
         seen = self.calibration
         self.fusion = fit_fusion(seen.base_logits, seen.global_logits, seen.labels)
-        self.confidence = best_confidence(seen.router_data(None))
+        #: Of calibration and reporting, by whether sent inputs are fused.
+        self.data = {
+            fused: tuple(part.router_data(fusion) for part in (seen, self.reporting))
+            for fused, fusion in ((False, None), (True, self.fusion))
+        }
+        self.confidence = best_confidence(self.data[False][0])
 
     def methods(
         self, fused: bool, variants: Mapping[str, RouterSettings], given: Mapping[str, Router]
     ) -> Iterator[tuple[str, Scored, FittedRouter | None]]:
         """Yield name and scores of every method, with the router where it is one."""
         fusion = self.fusion if fused else None
-        calibration = self.calibration.router_data(fusion)
-        reporting = self.reporting.router_data(fusion)
+        calibration, reporting = self.data[fused]
         for name, settings in variants.items():
             if settings.embedding and calibration.embedding is None:
                 continue
@@ -331,8 +341,7 @@ class _Half:
         coverages: tuple[float, ...],
     ) -> None:
         """Choose thresholds on the calibration half, and add what they bring to ``result``."""
-        fusion = self.fusion if result.fused else None
-        seen, held = self.calibration.router_data(fusion), self.reporting.router_data(fusion)
+        seen, held = self.data[result.fused]
         calibrated = sweep(
             scored.calibration, seen.base_right.numpy(), seen.sent_right.numpy(), costs
         )

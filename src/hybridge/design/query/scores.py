@@ -12,6 +12,8 @@ from torch.nn.functional import cross_entropy
 
 from hybridge.registry import Registry
 
+#: The confidence measures, in the order in which tables show them.
+CONFIDENCES = ("entropy", "top1", "margin")
 _LEAST = 1e-30
 
 Measure = Callable[[Tensor], Tensor]
@@ -43,9 +45,8 @@ def _margin(logits: Tensor) -> Tensor:
     return torch.logaddexp(rest, ordered[:, 1])
 
 
-measures.add("entropy", _entropy)
-measures.add("top1", _top1)
-measures.add("margin", _margin)
+for _name, _measure in zip(CONFIDENCES, (_entropy, _top1, _margin), strict=True):
+    measures.add(_name, _measure)
 
 
 class Confidence(nn.Module):
