@@ -5,6 +5,7 @@ from torch import nn
 
 from hybridge.design.graph.count import count_layers, count_macs, count_parameters
 from hybridge.design.nets import PixelNetwork, build, networks
+from hybridge.errors import ConfigError
 
 
 def counted(name: str, **options) -> tuple[float, float]:
@@ -72,3 +73,64 @@ def test_counting_leaves_the_network_as_it_was():
     count_layers(network, torch.ones(1, 1, 28, 28))
     assert network.training
     assert all(torch.equal(before[key], value) for key, value in network.state_dict().items())
+
+
+def test_transposed_convolutions():
+    network = nn.Sequential(nn.ConvTranspose2d(4, 6, 3, stride=2, groups=2))
+    (row,) = count_layers(network, torch.zeros(1, 4, 5, 5))
+    # Each of the 5 x 5 pixels of 4 channels goes into a patch of 3 x 3 in 3 channels.
+    assert (row.kernel, row.macs, row.parameters) == (3, 5 * 5 * 4 * 9 * 3, 4 * 3 * 9 + 6)
+
+
+class Attention(nn.Module):
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        return F.scaled_dot_product_attention(tokens, tokens, tokens)
+
+
+def test_attention_costs_its_two_products():
+    tokens = torch.zeros(1, 2, 5, 4)
+    assert count_macs(Attention(), tokens) == 2 * (2 * 5 * 5 * 4)
+
+
+def test_an_encoder_layer_costs_its_attention_and_its_linear_layers():
+    layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+    macs = count_macs(layer, torch.zeros(1, 5, 8))
+    projections, attention, hidden = 5 * 4 * 8 * 8, 2 * 5 * 5 * 8, 5 * 2 * 8 * 16
+    assert macs == projections + attention + hidden
+    assert torch.backends.mha.get_fastpath_enabled()
+
+
+class Positions(nn.Module):
+    """A position for every token, and a token for the class, as in vision transformers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.positions, self.token = (nn.Parameter(torch.ones(1, n, 4)) for n in (4, 1))
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        return torch.cat((self.token, tokens), dim=1) * self.positions + tokens.sum()
+
+
+def test_weights_that_are_added_cost_nothing():
+    assert count_macs(Positions(), torch.ones(1, 3, 4)) == 0
+    assert count_parameters(Positions(), torch.ones(1, 3, 4)) == 20
+
+
+@pytest.mark.parametrize(
+    ("network", "operator"),
+    [(nn.LSTM(4, 3), "rnn_layer"), (nn.Bilinear(4, 4, 2), "_trilinear")],
+)
+def test_operators_without_a_price_are_refused(network, operator):
+    rows = torch.zeros(1, 1, 4)
+    examples = (rows, rows) if isinstance(network, nn.Bilinear) else (rows,)
+    with pytest.raises(ConfigError, match=f"{operator}.*has no price"):
+        count_layers(network, *examples)
+    assert torch.backends.mha.get_fastpath_enabled()
+
+
+def test_no_storage_is_needed_to_count():
+    pixels = torch.zeros(1, 32, 32, 3, dtype=torch.uint8)
+    with torch.device("meta"):
+        outline = PixelNetwork(build("cifar_resnet8", 10), (0.5,) * 3, (0.3,) * 3)
+    network = PixelNetwork(build("cifar_resnet8", 10), (0.5,) * 3, (0.3,) * 3)
+    assert count_layers(outline, pixels.to("meta")) == count_layers(network, pixels)

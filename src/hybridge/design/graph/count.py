@@ -4,17 +4,33 @@ Letters: ``B`` batch, ``K`` kernel size, ``Cin`` and ``Cout`` channels.
 """
 
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.module_tracker import ModuleTracker
 
+from hybridge.errors import ConfigError
 from hybridge.plan.layers import Layer, total_macs, total_parameters
 
-_MATRIX_PRODUCTS = {"mm", "addmm", "bmm", "baddbmm", "linear"}
+#: Matrix products, and which of their arguments is the left factor.
+_MATRIX_PRODUCTS = {
+    **dict.fromkeys(("mm", "bmm", "mv", "dot", "linear"), 0),
+    **dict.fromkeys(("addmm", "baddbmm", "addmv"), 1),
+}
+#: Operators that may read a weight and multiply nothing by it that counts, besides the pointwise.
+_FREE = {
+    *("cat", "stack", "clone", "repeat", "index", "index_select", "gather", "embedding", "flip"),
+    *("constant_pad_nd", "roll", "_softmax", "_log_softmax", "_safe_softmax"),
+    *("mean", "sum", "var_mean", "amax", "linalg_vector_norm", "_weight_norm_interface"),
+    *("native_layer_norm", "native_group_norm", "_fused_rms_norm"),
+    *("upsample_bicubic2d", "upsample_bilinear2d", "upsample_nearest2d"),
+}
 
 
 def count_layers(module: nn.Module, *examples: Tensor) -> tuple[Layer, ...]:
@@ -23,18 +39,23 @@ def count_layers(module: nn.Module, *examples: Tensor) -> tuple[Layer, ...]:
     A convolution takes ``K * K * Cin / groups * Cout`` multiply-accumulates for each output
     pixel, a matrix product one for each pair of numbers multiplied; all else is priced by the
     bytes it writes. Operators that only look at their input in another shape have no row.
+    Attention is taken apart into its matrix products; nothing is computed on the device ``meta``.
 
     Args:
         module: Run once, in evaluation mode, and put back into its own mode.
-        examples: Its inputs, ``(1, ...)`` each.
+        examples: Its inputs, ``(1, ...)`` each, on its device.
+
+    Raises:
+        ConfigError: An operator that is not known here takes weights: its price would be zero.
     """
-    was_training = module.training
-    module.eval()
-    try:
-        with torch.no_grad(), ModuleTracker() as tracker, _Watcher(module, tracker) as watcher:
-            module(*examples)
-    finally:
-        module.train(was_training)
+    with (
+        _evaluating(module),
+        _attention_apart(),
+        torch.no_grad(),
+        ModuleTracker() as tracker,
+        _Watcher(module, tracker) as watcher,
+    ):
+        module(*examples)
     return tuple(watcher.rows)
 
 
@@ -46,6 +67,28 @@ def count_macs(module: nn.Module, *examples: Tensor) -> int:
 def count_parameters(module: nn.Module, *examples: Tensor) -> int:
     """Return the parameters that ``module`` uses for one input."""
     return total_parameters(count_layers(module, *examples))
+
+
+@contextmanager
+def _evaluating(module: nn.Module) -> Iterator[None]:
+    was_training = module.training
+    module.eval()
+    try:
+        yield
+    finally:
+        module.train(was_training)
+
+
+@contextmanager
+def _attention_apart() -> Iterator[None]:
+    """Run attention as matrix products rather than as one operator, which would hide them."""
+    was_fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(was_fast)
 
 
 class _Watcher(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -60,7 +103,9 @@ class _Watcher(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._layers = {name for name, child in named if name and not list(child.children())}
         self._named: Counter[str] = Counter()
         # A weight reaches its operator as a view of itself, transposed perhaps.
-        self._unseen = {_storage(parameter): parameter.numel() for parameter in module.parameters()}
+        parameters = list(module.parameters())
+        self._unseen = {_storage(parameter): parameter.numel() for parameter in parameters}
+        self._weights = {_storage(parameter) for parameter in parameters if parameter.ndim > 1}
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
@@ -71,15 +116,28 @@ class _Watcher(TorchDispatchMode):  # type: ignore[no-untyped-call]
         written = [tensor for tensor in outputs if tensor.numel()]
         in_place = func._schema.is_mutable
         if written and (in_place or _storage(written[0]) not in map(_storage, inputs)):
-            self._add(func.overloadpacket.__name__, args, inputs, written[0])
+            operator = func.overloadpacket.__name__
+            if torch.Tag.pointwise not in func.tags:
+                self._check(operator, inputs)
+            self._add(operator, args, inputs, written[0])
         return result
+
+    def _check(self, operator: str, inputs: list[Tensor]) -> None:
+        known = operator == "convolution" or operator in _MATRIX_PRODUCTS or operator in _FREE
+        if not known and not self._weights.isdisjoint(map(_storage, inputs)):
+            raise ConfigError(
+                f"the operator {operator!r} takes weights and has no price; expected convolutions, "
+                "matrix products and pointwise operators: build the network from those"
+            )
 
     def _add(self, operator: str, args: Any, inputs: list[Tensor], output: Tensor) -> None:
         kernel, macs = 0, 0
         if operator == "convolution":
-            kernel, macs = args[1].shape[-1], output.numel() * args[1][0].numel()
+            # Transposed, every number read goes into a patch; else a patch into each one written.
+            spread = args[0] if args[6] else output
+            kernel, macs = args[1].shape[-1], spread.numel() * args[1][0].numel()
         elif operator in _MATRIX_PRODUCTS:
-            macs = output.numel() * inputs[-1].shape[-2]
+            macs = output.numel() * args[_MATRIX_PRODUCTS[operator]].shape[-1]
         self.rows.append(
             Layer(
                 name=self._name(operator),
@@ -116,4 +174,5 @@ def _tensors(tree: Any) -> list[Tensor]:
 
 
 def _storage(tensor: Tensor) -> int:
-    return tensor.untyped_storage().data_ptr()
+    # Not the address of its data, which all of the device ``meta`` share.
+    return int(tensor.untyped_storage()._cdata)
