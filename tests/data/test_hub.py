@@ -28,3 +28,16 @@ def test_wrong_split_or_column(folder):
         open_hub(str(folder), SHAPE, split="nope")
     with pytest.raises(DataError, match="expected a column 'img', got"):
         open_hub(str(folder), SHAPE, image_column="img")
+
+
+def test_labels_that_are_none_are_named(tmp_path, monkeypatch):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
+    (tmp_path / "pets").mkdir()
+    columns = {"image": [PIXELS[0].tobytes()] * 2, "label": ["cat", "dog"]}
+    pq.write_table(pa.table(columns), tmp_path / "pets" / "train.parquet")
+    with pytest.raises(DataError, match=r"pets', column 'label': expected integer labels"):
+        open_hub(str(tmp_path / "pets"), SHAPE)

@@ -188,3 +188,52 @@ def test_cifar10_labels_and_names():
     assert len(data) == 10_000
     assert data.class_names[:2] == ("airplane", "automobile")
     assert data.pixels(np.arange(4)).shape == (4, 32, 32, 3)
+
+
+@pytest.mark.parametrize(
+    ("labels", "named"),
+    [
+        (["cat", "dog"], r"a\.parquet, column 'label': expected integer labels .*object"),
+        ([0, None], r"a\.parquet, column 'label': expected a label for every image, got none"),
+        ([0.0, float("nan")], r"a\.parquet.*expected integer labels .*float64"),
+        ([0, 10**9], r"a\.parquet.*row 1: expected a label from 0 to \d+, got 1000000000"),
+        ([0, -1], r"a\.parquet.*row 1: expected a label from 0 .*got -1"),
+    ],
+)
+def test_labels_that_are_none_are_named(labels, named, tmp_path):
+    pa = pytest.importorskip("pyarrow")
+    import pyarrow.parquet as pq
+
+    pq.write_table(pa.table({"image": [png(0), png(1)], "label": labels}), tmp_path / "a.parquet")
+    with pytest.raises(DataError, match=named):
+        parquet.open_parquet(tmp_path / "a.parquet", SHAPE)
+
+
+@pytest.mark.parametrize("held_bytes", [0, 1 << 20])
+def test_parquet_files_whose_columns_differ_are_named(tmp_path, monkeypatch, held_bytes):
+    pa = pytest.importorskip("pyarrow")
+    import pyarrow.parquet as pq
+
+    monkeypatch.setattr(parquet, "HELD_BYTES", held_bytes)
+    monkeypatch.setenv("HYBRIDGE_CACHE", str(tmp_path / "cache"))
+    for name, kind in (("a", pa.int64()), ("b", pa.int32())):
+        columns = {"image": [png(0)], "label": pa.array([0], kind)}
+        pq.write_table(pa.table(columns), tmp_path / f"{name}.parquet")
+    named = r"b\.parquet: expected column .*int64.*a\.parquet, got .*int32"
+    with pytest.raises(DataError, match=named):
+        parquet.open_parquet(tmp_path, SHAPE)
+
+
+@pytest.mark.parametrize(
+    ("labels", "named"),
+    [
+        (np.array(["a"] * 10), r"a\.npz: expected integer labels"),
+        (np.full(10, 10**9), r"a\.npz, row 0: expected a label from 0"),
+        (np.array(3), r"a\.npz: expected integer labels"),
+        (np.zeros(9, int), r"a\.npz: expected as many labels as the 10 images, got 9"),
+    ],
+)
+def test_labels_of_arrays_that_are_none_are_named(labels, named, tmp_path):
+    np.savez(tmp_path / "a.npz", pixels=PIXELS, labels=labels)
+    with pytest.raises(DataError, match=named):
+        source({"format": "arrays", "path": "a.npz"}).open(SHAPE, tmp_path)

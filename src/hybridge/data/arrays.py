@@ -22,19 +22,23 @@ def fit_arrays(
     labels: np.ndarray[Any, Any],
     geometry: Geometry,
     class_names: Sequence[str] | None = None,
+    *,
+    where: str = "array",
 ) -> Dataset:
     """Return ``(N, H, W, C)`` uint8 pixels as a dataset of ``geometry``, resized if they must be.
+
+    ``where`` is what messages call the arrays.
 
     Raises:
         SignatureError: The pixels are not uint8 ``(N, H, W, 1 or 3)``.
         DataError: The labels ``(N,)`` do not fit.
     """
-    stored = ArrayDataset(pixels, labels, class_names)
+    stored = ArrayDataset(pixels, labels, class_names, where=where)
     if pixels.shape[1:] == geometry.shape:
         return stored
     return ImageDataset(
         lambda row: pixels[row],
-        lambda row: f"array, row {row}",
+        lambda row: f"{where}, row {row}",
         labels=stored.labels,
         class_names=stored.class_names,
         geometry=geometry,
@@ -61,4 +65,4 @@ def open_arrays(path: Path, geometry: Geometry) -> Dataset:
             f"{path}: expected an array {min(missing)!r}, got {', '.join(arrays) or 'none'}"
         )
     names = [str(name) for name in arrays["class_names"]] if "class_names" in arrays else None
-    return fit_arrays(arrays["pixels"], arrays["labels"], geometry, names)
+    return fit_arrays(arrays["pixels"], arrays["labels"], geometry, names, where=str(path))

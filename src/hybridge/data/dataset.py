@@ -20,6 +20,9 @@ from hybridge.plan.tensors import Geometry
 #: Decoded pixels are kept in memory where all of them together take no more than this.
 RESIDENT_BYTES = 1 << 30
 
+#: Most classes that labels without names may be of: names are made for all up to the largest.
+MOST_CLASSES = 1 << 20
+
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 Labels = np.ndarray[Any, np.dtype[np.int64]]
 Indices = np.ndarray[Any, np.dtype[np.int64]]
@@ -60,17 +63,29 @@ def is_small(dataset: Dataset) -> bool:
     return len(dataset) * int(np.prod(dataset.geometry.shape)) <= RESIDENT_BYTES
 
 
-def check_labels(labels: np.ndarray[Any, Any], class_names: Sequence[str], where: str) -> Labels:
-    """Return ``labels`` as int64 ``(N,)``; raises `DataError` for one that names no class."""
+def check_labels(
+    labels: np.ndarray[Any, Any], class_names: Sequence[str] | None, where: str
+) -> tuple[Labels, tuple[str, ...]]:
+    """Return labels as int64 ``(N,)``, and the name of every class.
+
+    Args:
+        labels: As they are stored.
+        class_names: One per class; where there are none, the labels' own numbers.
+        where: What holds the labels, for messages.
+
+    Raises:
+        DataError: The labels are not integers, or one names no class.
+    """
     if labels.ndim != 1 or labels.dtype.kind not in "iu":
         raise DataError(f"{where}: expected integer labels (N,), got {labels.dtype} {labels.shape}")
-    wrong = np.flatnonzero((labels < 0) | (labels >= len(class_names)))
+    limit = len(class_names) if class_names else MOST_CLASSES
+    wrong = np.flatnonzero((labels < 0) | (labels >= limit))
     if wrong.size:
         raise DataError(
-            f"{where}, row {wrong[0]}: expected a label from 0 to {len(class_names) - 1}, "
+            f"{where}, row {wrong[0]}: expected a label from 0 to {limit - 1}, "
             f"got {labels[wrong[0]]}"
         )
-    return labels.astype(np.int64)
+    return labels.astype(np.int64), tuple(class_names or default_class_names(labels))
 
 
 class _Classes:
@@ -91,6 +106,7 @@ class ArrayDataset(_Classes):
         pixels: ``(N, H, W, C)`` uint8.
         labels: ``(N,)`` integers from 0.
         class_names: One per class; the labels' numbers where left out.
+        where: What holds them, for messages.
 
     Raises:
         SignatureError: The pixels are not uint8 ``(N, H, W, 1 or 3)``.
@@ -102,19 +118,19 @@ class ArrayDataset(_Classes):
         pixels: Pixels,
         labels: np.ndarray[Any, Any],
         class_names: Sequence[str] | None = None,
+        *,
+        where: str = "array",
     ) -> None:
         if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[3] not in (1, 3):
             raise SignatureError(
                 f"expected uint8 pixels (N, H, W, 1 or 3), got {pixels.dtype} {pixels.shape}"
             )
+        self._pixels = pixels
+        self.labels, self.class_names = check_labels(labels, class_names, where)
         if len(labels) != len(pixels):
             raise DataError(
-                f"expected as many labels as the {len(pixels)} images, got {len(labels)}"
+                f"{where}: expected as many labels as the {len(pixels)} images, got {len(labels)}"
             )
-        names = class_names or default_class_names(labels)
-        self._pixels = pixels
-        self.class_names = tuple(names)
-        self.labels = check_labels(labels, names, "array")
         height, width, channels = pixels.shape[1:]
         self.geometry = Geometry(height=height, width=width, channels=1 if channels == 1 else 3)
 

@@ -10,7 +10,6 @@ from hybridge.data.dataset import (
     Encoded,
     ImageDataset,
     check_labels,
-    default_class_names,
 )
 from hybridge.errors import DataError, MissingExtraError
 from hybridge.plan.tensors import Geometry
@@ -51,14 +50,17 @@ def open_hub(
         if column not in table.column_names:
             known = ", ".join(table.column_names)
             raise DataError(f"data set {name!r}: expected a column {column!r}, got {known}")
-    labels = np.asarray(table[label_column])
-    names = getattr(table.features[label_column], "names", None) or default_class_names(labels)
+    labels, names = check_labels(
+        np.asarray(table[label_column]),
+        getattr(table.features[label_column], "names", None),
+        f"data set {name!r}, column {label_column!r}",
+    )
     images = table.select_columns([image_column])
     images = images.cast_column(image_column, datasets.Image(decode=False))
     return ImageDataset(
         lambda row: _encoded(images[row][image_column]),
         lambda row: f"data set {name!r}, split {split!r}, row {row}",
-        labels=check_labels(labels, names, f"data set {name!r}"),
+        labels=labels,
         class_names=names,
         geometry=geometry,
         content=table._fingerprint,

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from hybridge.data.cache import cache_folder, hash_content, replacing
-from hybridge.data.dataset import Dataset, ImageDataset, check_labels, default_class_names
+from hybridge.data.dataset import Dataset, ImageDataset, check_labels
 from hybridge.errors import DataError, MissingExtraError
 from hybridge.hashing import hash_json
 from hybridge.plan.tensors import Geometry
@@ -33,13 +33,22 @@ def open_parquet(
     files = _files(path)
     content = hash_json([hash_content(file) for file in files])
     table = _table(files, content, (image_column, label_column))
-    stored = table.column(label_column).to_numpy()
-    names = _class_names(table.schema, label_column) or default_class_names(stored)
+    stored = table.column(label_column)
+    if stored.null_count:
+        raise DataError(
+            f"{path}, column {label_column!r}: expected a label for every image, "
+            f"got none for {stored.null_count}"
+        )
+    labels, names = check_labels(
+        stored.to_numpy(),
+        _class_names(table.schema, label_column),
+        f"{path}, column {label_column!r}",
+    )
     images = _encoded(table.column(image_column), f"{path}, column {image_column!r}")
     return ImageDataset(
         lambda row: _image_bytes(images[row].as_py()),
         lambda row: f"{path}, row {row}",
-        labels=check_labels(stored, names, str(path)),
+        labels=labels,
         class_names=names,
         geometry=geometry,
         content=content,
@@ -79,18 +88,30 @@ def _table(files: Sequence[Path], content: str, columns: tuple[str, str]) -> Any
     """Return the two columns: in memory where they are small, else mapped from the cache."""
     schemas = [_schema(file) for file in files]
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     for file, schema in zip(files, schemas, strict=True):
         known = schema.names
         if missing := [column for column in columns if column not in known]:
             raise DataError(f"{file}: expected a column {missing[0]!r}, got {', '.join(known)}")
+        for field, first in ((schema.field(c), schemas[0].field(c)) for c in columns):
+            if field != first:
+                raise DataError(f"{file}: expected column {first}, as in {files[0]}, got {field}")
     if sum(file.stat().st_size for file in files) <= HELD_BYTES:
-        return pa.concat_tables([pq.read_table(file, columns=list(columns)) for file in files])
+        return pa.concat_tables([_read(file, columns) for file in files])
     unpacked = cache_folder() / "arrow" / f"{hash_json([content, columns])}.arrow"
     if not unpacked.exists():
         _unpack(files, columns, unpacked)
     return pa.ipc.open_file(pa.memory_map(str(unpacked))).read_all()
+
+
+def _read(file: Path, columns: tuple[str, str]) -> Any:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return pq.read_table(file, columns=list(columns))
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{file} is damaged: {error}") from error
 
 
 def _unpack(files: Sequence[Path], columns: tuple[str, str], target: Path) -> None:
