@@ -67,6 +67,14 @@ def test_a_stream_needs_room(plan, in_flight):
         asyncio.run(collect(EdgeRuntime(Bundle(edge_only(plan))), [], in_flight=in_flight))
 
 
+def test_a_closed_runtime_streams_no_more(plan):
+    runtime = EdgeRuntime(Bundle(edge_only(plan)))
+    runtime.close()
+    assert runtime.predict(images(1)[0]).label is not None
+    with pytest.raises(ConfigError, match="closed"):
+        asyncio.run(collect(runtime, list(images(1))))
+
+
 def test_an_input_that_does_not_fit_ends_the_stream(plan):
     runtime = EdgeRuntime(Bundle(edge_only(plan)))
     xs = [*images(2), images(2), *images(2)]

@@ -193,6 +193,13 @@ def test_a_claim_is_refused_before_its_content_is_touched(request_, match):
     assert seconds_to_refuse(request_, IMAGES, match) < 0.1
 
 
+def test_a_request_of_many_tensors_is_refused_at_once():
+    request = pb.ModelInferRequest()
+    for _ in range(200_000):
+        request.inputs.add()
+    assert seconds_to_refuse(request, IMAGES, "takes") < 0.02
+
+
 def test_typed_contents_of_another_length_are_refused_at_once():
     request = pb.ModelInferRequest()
     tensor = request.inputs.add(name="x", datatype="UINT8", shape=[1, 32, 32, 3])

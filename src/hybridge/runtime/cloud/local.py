@@ -1,5 +1,6 @@
 """The cloud in this very process: for tests, and for one machine that is both ends."""
 
+import asyncio
 import threading
 from concurrent.futures import CancelledError
 from types import TracebackType
@@ -60,8 +61,14 @@ class LocalTransport:
             if self._closed:
                 return
             self._closed = True
-        self._loop.submit(self._service.close()).result()
+        self._loop.submit(self._finish()).result()
         self._loop.close()
+
+    async def _finish(self) -> None:
+        await self._service.close()
+        # What was still being decoded learns that it came too late.
+        if unfinished := asyncio.all_tasks() - {asyncio.current_task()}:
+            await asyncio.wait(unfinished)
 
     def __enter__(self) -> Self:
         return self

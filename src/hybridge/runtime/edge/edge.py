@@ -74,6 +74,7 @@ class EdgeRuntime:
         self._timeout_ms = _limit_ms(timeout_ms, "timeout_ms")
         self._now_ms = (clock or SystemClock()).now_ms
         self._geometry = self.plan.geometry
+        self._closed = False
         # Its threads begin with the first stream.
         self._pool = ThreadPoolExecutor(MAX_THREADS, thread_name_prefix="hybridge-edge")
         self._sessions = {
@@ -119,11 +120,13 @@ class EdgeRuntime:
                 not hold up the edge; at most `MAX_THREADS` of them run.
 
         Raises:
-            ConfigError: ``in_flight`` is less than one, or ``deadline_ms`` NaN.
+            ConfigError: ``in_flight`` is less than one, ``deadline_ms`` NaN, or the runtime closed.
             Others: What `predict` raises, in the input's turn.
         """
         if in_flight < 1:
             raise ConfigError(f"expected in_flight of 1 or more, got {in_flight}")
+        if self._closed:
+            raise ConfigError("this runtime is closed; make a new one for another stream")
         loop = asyncio.get_running_loop()
         room = asyncio.Semaphore(in_flight)
         begun: asyncio.Queue[asyncio.Future[Answer] | None] = asyncio.Queue()
@@ -153,6 +156,7 @@ class EdgeRuntime:
         """Close the transport and stop the threads; `predict` goes on answering from the edge."""
         if self._cloud is not None:
             self._cloud.close()
+        self._closed = True
         self._pool.shutdown()
 
     def __enter__(self) -> Self:
