@@ -1,5 +1,6 @@
 """A recipe, from images to a bundle, on images so small that networks train in a second."""
 
+import copy
 import json
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,9 @@ import torch
 
 from hybridge.cost.operating import OperatingPoint
 from hybridge.data.dataset import subset
+from hybridge.design.nets import build
+from hybridge.design.nets.weights import save_weights
+from hybridge.design.query.evaluate import PairOutputs
 from hybridge.errors import ConfigError, InfeasibleError
 from hybridge.plan.bundle import Bundle
 from hybridge.recipes import hybrid
@@ -247,3 +251,29 @@ def test_every_fault_is_named_at_once(data: Path) -> None:
         base={"network": "tiny_cn", "train": {"epochs": 1}}, deploy={"codec": "webq"}
     ).faults(data)
     assert len(found) == 2
+
+
+def test_networks_from_weights_go_to_the_device_of_the_process(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hybrid, "own_device", lambda: torch.device("meta"))
+    configs = {}
+    for key, name in (("base", "tiny_cnn"), ("global", "small_cnn")):
+        save_weights(build(name, 3), tmp_path / f"{name}.safetensors")
+        configs[key] = {"network": name, "weights": str(tmp_path / f"{name}.safetensors")}
+    given = recipe(**configs)
+    opened = hybrid.open_data(given, data)
+    pair = hybrid._Networks(given, data, tmp_path, opened, True).networks()
+    assert [network.mean.device.type for network in pair] == ["meta", "meta"]
+
+
+def test_costs_are_counted_on_the_device_of_the_networks(
+    run: HybridRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where nothing can be computed, costs still can."""
+    pair = PairOutputs(torch.zeros(121, 3), torch.zeros(121, 3), torch.arange(121) % 3)
+    monkeypatch.setattr(hybrid, "_pair_outputs", lambda *_: pair)
+    monkeypatch.setattr(hybrid, "evaluate", lambda _, *macs, **__: macs[:2])
+    base, global_ = (copy.deepcopy(network).to("meta") for network in (run.base, run.global_))
+    found = hybrid.evaluate_pair(run.recipe, run.data, base, global_)
+    assert found == (run.evaluation.base_macs, run.evaluation.global_macs)

@@ -14,7 +14,7 @@ from hybridge.cost.operating import OperatingPoint
 from hybridge.cost.tune import tune
 from hybridge.data.dataset import Dataset, subset
 from hybridge.data.splits import Split, folds
-from hybridge.design.graph.count import count_layers
+from hybridge.design.graph.count import count_macs
 from hybridge.design.nets.network import PixelNetwork
 from hybridge.design.nets.weights import check_run, load_weights, save_weights
 from hybridge.design.query.alternate import Alternation, CycleRecord, Mode, Twin, alternate
@@ -30,7 +30,6 @@ from hybridge.design.train.processes import own_device
 from hybridge.errors import ConfigError
 from hybridge.hashing import hash_json
 from hybridge.plan.bundle import Bundle, save_bundle
-from hybridge.plan.layers import total_macs
 from hybridge.plan.variants import with_threshold
 from hybridge.recipes.schema import SOURCE_PAIRS, DeployConfig, HybridRecipe, NetworkConfig
 from hybridge.runtime.rehearse import rehearse
@@ -149,11 +148,11 @@ def evaluate_pair(
     store = Store()
     pair = _pair_outputs(base, global_, data.held_out, store)
     extra = _pair_outputs(base, global_, data.router, store) if data.router else None
-    example = torch.from_numpy(data.held_out.pixels(np.arange(1))).to(base.mean.device)
+    example = torch.from_numpy(data.held_out.pixels(np.arange(1)))
     return evaluate(
         pair,
-        total_macs(count_layers(base, example)),
-        total_macs(count_layers(global_, example)),
+        count_macs(base, example.to(base.mean.device)),
+        count_macs(global_, example.to(global_.mean.device)),
         recipe.router,
         recipe.evaluate,
         seed=recipe.seed,
