@@ -123,9 +123,10 @@ def test_what_is_no_picture_at_all(thing):
         to_pixels(thing, SQUARE)
 
 
-def test_only_raster_formats_are_opened():
+@pytest.mark.parametrize("format_", ["EPS", "PCX"])
+def test_only_listed_formats_are_opened(format_):
     with pytest.raises(DataError, match="expected an encoded image"):
-        to_pixels(encoded(Image.fromarray(noise(8, 8)), "EPS"), SQUARE)
+        to_pixels(encoded(Image.fromarray(noise(8, 8)), format_), SQUARE)
 
 
 def test_opened_images_are_checked_and_decoded_as_bytes_are(monkeypatch):

@@ -66,10 +66,10 @@ def test_a_file_that_was_changed_since_it_was_verified_is_refused(programs):
 
 def test_weights_in_other_files_are_refused(programs, tmp_path, monkeypatch):
     path = tmp_path / "split.onnx"
-    model = onnx.load(programs["base"].path)
+    model = onnx.load(programs["global"].path)
     onnx.save(model, path, save_as_external_data=True, location="weights.bin", size_threshold=0)
     monkeypatch.chdir(tmp_path)
-    split = programs["base"].model_copy(update={"path": path, "sha256": hash_file(path)})
+    split = programs["global"].model_copy(update={"path": path, "sha256": hash_file(path)})
     with pytest.raises(BundleError, match="cannot be loaded"):
         ProgramSession(split)
 
