@@ -39,7 +39,7 @@ class ScoreThreshold(Frozen):
 
     def describe(self, child: int) -> str:
         """Return in a few words what leads to ``child``."""
-        threshold = f"{self.threshold:.4g}"
+        threshold = f"{self.threshold:.4g}".replace("inf", "∞")
         return f"kept: score ≤ {threshold}" if child == 0 else f"sent: score > {threshold}"
 
 
