@@ -14,6 +14,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
+from accelerate.utils import broadcast
 from torch import Tensor, nn
 
 from hybridge.data.dataset import Dataset
@@ -140,6 +141,7 @@ class Trainer:
             for step, batch in enumerate(self._batches.epoch()):
                 self._set_rate(self.epochs_done + step / len(self._batches))
                 total += self._step(batch, weights)
+        self._share_buffers()
         mean_loss = float(self._accelerator.reduce(total, "mean")) / len(self._batches)
         if not math.isfinite(mean_loss):
             raise ConfigError(
@@ -170,6 +172,12 @@ class Trainer:
         self._accelerator.backward(loss)
         self._optimizer.step()
         return loss.detach()
+
+    def _share_buffers(self) -> None:
+        """Give every process the main one's buffers: batch norm's last means are each its own."""
+        with torch.no_grad():
+            for buffer in self.network.buffers():
+                buffer.copy_(broadcast(buffer))
 
     def _set_rate(self, epoch: float) -> None:
         for group in self._optimizer.param_groups:
