@@ -23,7 +23,7 @@ from hybridge.data.source import (
     HubSource,
     ParquetSource,
 )
-from hybridge.design.query.alternate import AlternateSettings
+from hybridge.design.query.alternation import AlternateSettings
 from hybridge.design.query.evaluate import EvaluateSettings
 from hybridge.design.query.router import RouterSettings
 from hybridge.design.train.settings import TrainSettings

@@ -28,7 +28,8 @@ from hybridge.data.parquet import open_parquet
 from hybridge.data.splits import folds, halves
 from hybridge.design.nets import PixelNetwork, build, networks
 from hybridge.design.nets.weights import load_weights, save_weights
-from hybridge.design.query.alternate import AlternateSettings, Alternation, Twin, alternate
+from hybridge.design.query.alternate import alternate
+from hybridge.design.query.alternation import AlternateSettings, Alternation, Twin
 from hybridge.design.query.appeal import AppealSettings, fit_appeal
 from hybridge.design.query.evaluate import SPLITS_PER_SEED, EvaluateSettings
 from hybridge.design.query.router import RouterSettings

@@ -17,7 +17,8 @@ from hybridge.data.splits import Split, folds
 from hybridge.design.graph.count import count_macs
 from hybridge.design.nets.network import PixelNetwork
 from hybridge.design.nets.weights import check_run, load_weights, save_weights
-from hybridge.design.query.alternate import Alternation, CycleRecord, Mode, Twin, alternate
+from hybridge.design.query.alternate import alternate
+from hybridge.design.query.alternation import Alternation, CycleRecord, Mode, Twin
 from hybridge.design.query.evaluate import Evaluation, PairOutputs, check_images, evaluate
 from hybridge.design.query.make_plan import make_plan
 from hybridge.design.query.router import Router

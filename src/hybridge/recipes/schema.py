@@ -11,7 +11,7 @@ from hybridge.cost.target import Target
 from hybridge.cost.tune import Surroundings
 from hybridge.data.source import DataSource
 from hybridge.design.nets.network import networks
-from hybridge.design.query.alternate import AlternateSettings, Mode
+from hybridge.design.query.alternation import AlternateSettings, Mode
 from hybridge.design.query.evaluate import EvaluateSettings
 from hybridge.design.query.router import RouterSettings
 from hybridge.errors import HybridgeError

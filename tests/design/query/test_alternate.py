@@ -11,7 +11,8 @@ from hybridge.data.dataset import ArrayDataset
 from hybridge.data.splits import folds
 from hybridge.design.nets.network import PixelNetwork
 from hybridge.design.query import alternate as module
-from hybridge.design.query.alternate import AlternateSettings, Alternation, Twin, alternate
+from hybridge.design.query.alternate import alternate
+from hybridge.design.query.alternation import AlternateSettings, Alternation, Twin
 from hybridge.design.query.router import RouterSettings
 from hybridge.design.train.loop import Trainer, TrainSettings
 from hybridge.design.train.outputs import hash_network
