@@ -99,6 +99,7 @@ def write_report(folder: Path, target: Path) -> None:
     (target / "pairs-base.svg").write_text(base_figure(pairs, standalone))
     sections = [
         head(pairs),
+        counts([*pairs, *(v for v in variants if v.variant in ("rb", "rbg"))]),
         networks_table(pairs),
         coverage_table(pairs),
         difference_table([*pairs, *(v for v in variants if v.variant != "r")]),
@@ -128,6 +129,22 @@ pairs with the own global are also fitted on the 10,000 training images that no 
 the reporting halves themselves: a bar set with hindsight.
 
 `benchmarks/pairs/pairs.py` makes all of it; this page is written by `report` there."""
+
+
+def counts(results: Sequence[Result]) -> str:
+    """Return how often the router wins, ties and loses."""
+    lines = []
+    for against in ("entropy", "best"):
+        words = [
+            _difference(result, fused, coverage, against).split()[-1]
+            for result in results
+            for fused in (False, True)
+            for coverage in COVERAGES
+        ]
+        said = ", ".join(f"{words.count(word)} {word}" for word in ("win", "tie", "loss"))
+        name = "entropy" if against == "entropy" else "the best confidence"
+        lines.append(f"- Router against {name}, over all pairs, modes and coverages: {said}.")
+    return "## In short\n\n" + "\n".join(lines)
 
 
 def networks_table(pairs: Sequence[Result]) -> str:

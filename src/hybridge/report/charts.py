@@ -22,6 +22,8 @@ Floats = np.ndarray[Any, np.dtype[np.float64]]
 Role = Literal["main", "other", "bound"]
 
 SIZE_INCHES = (5.4, 3.9)
+_LEGEND_LETTERS = 72  # what fits into the width of a chart
+_KEY_LETTERS = 6  # the width of a line's sample and the gap after it
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,7 @@ def line_chart(
         for mark in marks:
             _draw_mark(axes, mark)
         axes.margins(x=0.04, y=0.08)
-        _draw_legend(axes, len(lines))
+        _draw_legend(axes, [line.name for line in lines])
 
     return _render(draw, x, y, title)
 
@@ -119,7 +121,7 @@ def bar_chart(
         axes.set_ylim(top=highest + 0.06 * (highest - (y.begin or 0)))
         axes.set_xticks(np.arange(len(groups)), groups)
         axes.grid(visible=False, axis="x")
-        _draw_legend(axes, len(bars))
+        _draw_legend(axes, list(bars))
 
     return _render(draw, Axis("", "text"), y, title)
 
@@ -197,9 +199,12 @@ def _draw_mark(axes: Any, mark: Mark) -> None:
     )
 
 
-def _draw_legend(axes: Any, entries: int) -> None:
-    if entries > 1:
-        axes.figure.legend(loc="outside lower center", ncols=min(entries, 3), handlelength=2.6)
+def _draw_legend(axes: Any, names: Sequence[str]) -> None:
+    """Put a legend below, in as many columns as the width has room for."""
+    if len(names) > 1:
+        room = _LEGEND_LETTERS // (max(map(len, names)) + _KEY_LETTERS)
+        columns = max(1, min(len(names), 3, room))
+        axes.figure.legend(loc="outside lower center", ncols=columns, handlelength=2.6)
 
 
 def _render(draw: Callable[[Any], None], x: Axis, y: Axis, title: str) -> str:
