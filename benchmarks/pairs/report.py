@@ -2,88 +2,26 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from results import (
+    CONFIDENCES,
+    COVERAGES,
+    MACS_M,
+    ROUTER_MACS_M,
+    TITLES,
+    VARIANTS,
+    Result,
+    equal_macs_m,
+    load,
+    spread,
+    standalone_networks,
+    table,
+    verdict,
+)
 
-from hybridge.recipes.summary import interval
 from hybridge.report.charts import Axis, Line, Mark, line_chart
-
-Row = dict[str, Any]
-COVERAGES = (0.9, 0.8, 0.7, 0.6)
-PLAIN = ("entropy", "top1", "margin")
-CONFIDENCES = (*PLAIN, *(f"{name}_tempered" for name in PLAIN))
-MACS_M = {"base_small": 0.79, "base_medium": 3.06, "global_": 12.02, "resnet56": 125.49}
-ROUTER_MACS_M = (11 * 256 + 256 * 64 + 64) / 1e6  # folded, as a device runs it
-TITLES = {
-    "base_small": "small base",
-    "base_medium": "medium base",
-    "global_": "own global",
-    "resnet56": "ResNet-56",
-}
-VARIANTS = {
-    "r": "router only (r)",
-    "plain": "both trained on, without weights",
-    "rb": "router and base (rb)",
-    "rbg": "all three (rbg)",
-}
-
-
-@dataclass(frozen=True)
-class Result:
-    """One pair, over all seeds."""
-
-    base: str
-    global_: str
-    variant: str
-    seeds: list[Row]
-
-    @property
-    def title(self) -> str:
-        """Names of both networks."""
-        return f"{TITLES[self.base]} + {TITLES[self.global_]}"
-
-    def point(self, method: str, fused: bool, coverage: float, key: str) -> list[float]:
-        """Return one figure of a method, for each seed."""
-        return [
-            next(
-                float(row[key])
-                for row in (*seed["operating_points"], *seed["more_methods"])
-                if (row["method"], row["fused"], row["coverage"]) == (method, fused, coverage)
-            )
-            for seed in self.seeds
-        ]
-
-    def matching(self, method: str, fused: bool, key: str) -> list[float]:
-        """Return one figure of the point that was to match the cloud, for each seed."""
-        return [
-            next(
-                float(row[key])
-                for row in seed["query_rate_to_match_cloud"]
-                if (row["method"], row["fused"]) == (method, fused)
-            )
-            for seed in self.seeds
-        ]
-
-    def accuracy(self, which: str) -> list[float]:
-        """Return ``base_accuracy`` or ``global_accuracy``, for each seed."""
-        return [float(seed[which]) for seed in self.seeds]
-
-    def best_confidence(self, fused: bool, coverage: float) -> str:
-        """Return the confidence baseline with the highest mean: a bar set with hindsight."""
-        return max(
-            CONFIDENCES,
-            key=lambda name: float(np.mean(self.point(name, fused, coverage, "accuracy_mean"))),
-        )
-
-
-def load(folder: Path, base: str, global_: str, variant: str = "r") -> Result:
-    """Read what has been measured of a pair."""
-    pattern = f"result_{base}_{global_}_seed*_{variant}.json"
-    seeds = [json.loads(path.read_text()) for path in sorted(folder.glob(pattern))]
-    return Result(base, global_, variant, seeds)
 
 
 def write_report(folder: Path, target: Path) -> None:
@@ -391,22 +329,6 @@ it on the reporting half."""
     return f"{text}\n\n{table(names, rows)}"
 
 
-def standalone_networks(pairs: Sequence[Result]) -> dict[str, tuple[float, list[float]]]:
-    """Return MACs in millions and accuracies of every network, by name."""
-    found: dict[str, tuple[float, list[float]]] = {}
-    for pair in pairs:
-        found[pair.base] = MACS_M[pair.base], pair.accuracy("base_accuracy")
-        found[pair.global_] = MACS_M[pair.global_], pair.accuracy("global_accuracy")
-    return dict(sorted(found.items(), key=lambda item: item[1][0]))
-
-
-def equal_macs_m(accuracy: float, standalone: dict[str, tuple[float, list[float]]]) -> float:
-    """Return the MACs of a standalone network of this accuracy, in millions."""
-    macs = [np.log(macs) for macs, _ in standalone.values()]
-    accuracies = [float(np.mean(values)) for _, values in standalone.values()]
-    return float(np.exp(np.interp(accuracy, accuracies, macs)))
-
-
 def macs_figure(pairs: Sequence[Result], standalone: dict[str, tuple[float, list[float]]]) -> str:
     """Return hybrid accuracy over MACs."""
     lines = []
@@ -444,29 +366,3 @@ def base_figure(pairs: Sequence[Result], standalone: dict[str, tuple[float, list
     return line_chart(
         lines, Axis("MACs on the device", "count", log=True), Axis("Accuracy", "percent")
     )
-
-
-def spread(values: Sequence[float]) -> str:
-    """Return mean ± standard deviation."""
-    if not values:
-        return "none"
-    deviation = f" ± {np.std(values, ddof=1):.2f}" if len(values) > 1 else ""
-    return f"{np.mean(values):.2f}{deviation}"
-
-
-def verdict(differences: "np.ndarray[Any, Any]") -> str:
-    """Return a paired difference with its interval, and what it means."""
-    found = interval(differences)
-    if found["low"] is None:
-        return f"{found['mean']:+.2f}"
-    word = "win" if found["low"] > 0 else "loss" if found["high"] < 0 else "tie"
-    return f"{found['mean']:+.2f} [{found['low']:+.2f}, {found['high']:+.2f}] {word}"
-
-
-def table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a Markdown table."""
-
-    def cells(row: Sequence[str]) -> str:
-        return f"| {' | '.join(row)} |"
-
-    return "\n".join([cells(names), cells(["---"] * len(names)), *map(cells, rows)])
