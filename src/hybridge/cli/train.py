@@ -37,6 +37,7 @@ def train(
       hybridge train recipes/cifar10_resnet.yaml --set deploy.target.coverage=0.9 --out runs/c90
     """
     from hybridge.cli.summary import show_summary, write_summary
+    from hybridge.design.train.processes import is_main
     from hybridge.recipes.hybrid import check, deploy, run
     from hybridge.recipes.load import data_root
     from hybridge.recipes.report import training_report
@@ -47,6 +48,8 @@ def train(
     folder = folder_of(opened, out)
     _check_places(folder, json)
     result = run(opened, data_root(), folder)
+    if not is_main():
+        return
     bundle, point = deploy(result, folder / "bundle", opened.deploy)
     report = training_report(result, point, bundle).write(folder / "report.html")
     summary = summarise(result)
