@@ -53,22 +53,30 @@ def session(path: Path) -> onnxruntime.InferenceSession:
 
 
 def interleaved_us(
-    calls: Sequence[Callable[[], object]], rounds: int, warmup: int = 50
+    calls: Sequence[Callable[[], object]], rounds: int, warmup: int = 50, block: int = 1
 ) -> NDArray[np.float64]:
-    """Return microseconds of every call in every round, ``(calls, rounds)``.
+    """Return microseconds of every call, ``(calls, rounds)``.
 
-    All are called in turn, and in reverse order in every second round, so that a load from
+    All are called in turn, and in reverse order in every second turn, so that a load from
     elsewhere falls on each of them alike.
+
+    Args:
+        calls: What is timed.
+        rounds: How often each is timed.
+        warmup: Turns that are not counted.
+        block: How often each is called in its turn. With more than one, it finds the caches as
+            it left them, and not as another call did.
     """
     times = np.empty((len(calls), rounds))
     order = list(enumerate(calls))
-    for number in range(-warmup, rounds):
+    for first in range(-warmup * block, rounds, block):
         order.reverse()
         for index, call in order:
-            began = time.perf_counter_ns()
-            call()
-            if number >= 0:
-                times[index, number] = (time.perf_counter_ns() - began) / 1e3
+            for number in range(first, min(first + block, rounds)):
+                began = time.perf_counter_ns()
+                call()
+                if number >= 0:
+                    times[index, number] = (time.perf_counter_ns() - began) / 1e3
     return times
 
 

@@ -21,8 +21,11 @@ def log_softmax(logits: Array, temperature: float = 1.0) -> Array:
 
 def softmax(logits: Array, temperature: float = 1.0) -> Array:
     """Return probabilities of ``logits`` ``(..., C)``, in float64."""
-    probabilities: Array = np.exp(log_softmax(logits, temperature))
-    return probabilities
+    # Few calls, of ufuncs alone: this stands on the path of every answer.
+    scaled = np.asarray(logits, np.float64) / temperature
+    powers: Array = np.exp(scaled - np.maximum.reduce(scaled, axis=-1, keepdims=True))
+    powers /= np.add.reduce(powers, axis=-1, keepdims=True)
+    return powers
 
 
 class _OfOneProgram(Frozen):
