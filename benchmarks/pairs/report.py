@@ -162,12 +162,27 @@ def modes_table(variants: Sequence[Result]) -> str:
         fused = spread(result.point("router", True, 0.7, "accuracy_mean"))
         base, global_ = (spread(result.accuracy(f"{n}_accuracy")) for n in ("base", "global"))
         rows.append([VARIANTS[result.variant], base, global_, *hybrid, fused])
+    rows += [_less_router_only(v, variants[0]) for v in variants if v.variant in ("rb", "rbg")]
     names = ["mode", "base", "global", *(f"hybrid {c:.0%}" for c in COVERAGES), "fused 70%"]
     text = """## Modes r, rb and rbg (algorithm 3), medium base + own global
 
 "Without weights" trains base and global for as many epochs at the same rate, but every image
 counts the same: what of rbg's gain is only longer training (seed 0 alone)."""
     return f"{text}\n\n{table(names, rows)}"
+
+
+def _less_router_only(result: Result, router_only: Result) -> list[str]:
+    """Return what a mode gains over mode r, paired over seeds."""
+
+    def gain(fused: bool, coverage: float) -> str:
+        mine, other = (
+            np.array(r.point("router", fused, coverage, "accuracy_mean"))
+            for r in (result, router_only)
+        )
+        return verdict(mine - other)
+
+    cells = [gain(False, coverage) for coverage in COVERAGES]
+    return [f"{result.variant} less r", "", "", *cells, gain(True, 0.7)]
 
 
 def appeal_table(folder: Path, plain: Result) -> str:
