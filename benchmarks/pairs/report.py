@@ -162,7 +162,10 @@ def modes_table(variants: Sequence[Result]) -> str:
         fused = spread(result.point("router", True, 0.7, "accuracy_mean"))
         base, global_ = (spread(result.accuracy(f"{n}_accuracy")) for n in ("base", "global"))
         rows.append([VARIANTS[result.variant], base, global_, *hybrid, fused])
-    rows += [_less_router_only(v, variants[0]) for v in variants if v.variant in ("rb", "rbg")]
+    by_name = {result.variant: result for result in variants}
+    for mode, rival in (("rb", "r"), ("rbg", "r"), ("rbg", "plain")):
+        if {mode, rival} <= by_name.keys():
+            rows.append(_less(by_name[mode], by_name[rival]))
     names = ["mode", "base", "global", *(f"hybrid {c:.0%}" for c in COVERAGES), "fused 70%"]
     text = """## Modes r, rb and rbg (algorithm 3), medium base + own global
 
@@ -171,18 +174,21 @@ counts the same: what of rbg's gain is only longer training (seed 0 alone)."""
     return f"{text}\n\n{table(names, rows)}"
 
 
-def _less_router_only(result: Result, router_only: Result) -> list[str]:
-    """Return what a mode gains over mode r, paired over seeds."""
+def _less(result: Result, rival: Result) -> list[str]:
+    """Return what a mode gains over another, paired over the seeds that both have."""
+    common = min(len(result.seeds), len(rival.seeds))
 
     def gain(fused: bool, coverage: float) -> str:
         mine, other = (
-            np.array(r.point("router", fused, coverage, "accuracy_mean"))
-            for r in (result, router_only)
+            np.array(r.point("router", fused, coverage, "accuracy_mean")[:common])
+            for r in (result, rival)
         )
         return verdict(mine - other)
 
     cells = [gain(False, coverage) for coverage in COVERAGES]
-    return [f"{result.variant} less r", "", "", *cells, gain(True, 0.7)]
+    seeds = "1 seed" if common == 1 else f"{common} seeds"
+    name = f"{result.variant} less {'without weights' if rival.variant == 'plain' else 'r'}"
+    return [f"{name}, {seeds}", "", "", *cells, gain(True, 0.7)]
 
 
 def appeal_table(folder: Path, plain: Result) -> str:
