@@ -143,7 +143,7 @@ def evaluate(folder: Path, base_name: str, global_name: str, seed: int, variant:
     target = folder / f"result_{base_name}_{global_name}_seed{seed}_{variant}.json"
     if target.exists():
         return
-    ablations = seed == 0 and variant == "r" and (base_name, global_name) == TRAINED
+    ablations = variant == "r" and (base_name, global_name) == TRAINED
     recipe = validate(
         HybridRecipe,
         {

@@ -241,20 +241,19 @@ def ablation_table(pair: Result) -> str:
     names = ["router", "router_scratch", "router_scratch_no_penalty"]
     names += ["router_scratch_no_oracle_weight", "router_scratch_relaxed", "router_embedding"]
     names += [*CONFIDENCES, "random", "agreement_oracle", "label_oracle"]
-    first = pair.seeds[0]
-    found = {
-        (row["method"], row["coverage"]): f"{row['accuracy_mean']:.2f} ± {row['accuracy_std']:.2f}"
-        for row in (*first["operating_points"], *first["more_methods"])
-        if not row["fused"]
-    }
-    rows = [[name.replace("_", " "), *(found[name, c] for c in COVERAGES)] for name in names]
+    rows = [
+        [
+            name.replace("_", " "),
+            *(spread(pair.point(name, False, c, "accuracy_mean")) for c in COVERAGES),
+        ]
+        for name in names
+    ]
     header = ["method", *(f"{coverage:.0%}" for coverage in COVERAGES)]
-    text = f"""## Baselines and ablations, {pair.title}, mode r, seed 0
+    text = f"""## Baselines and ablations, {pair.title}, mode r
 
-Mean ± standard deviation over the five splits of one seed. Router: starts at the best confidence,
-shrunk by cross-fitting. Scratch: the paper's free router; no penalty: lambda = 0; no oracle
-weight: W_r = 1; relaxed: eq. 5 without an oracle; embedding: reads the base's penultimate
-features too."""
+Router: starts at the best confidence, shrunk by cross-fitting. Scratch: the paper's free router;
+no penalty: lambda = 0; no oracle weight: W_r = 1; relaxed: eq. 5 without an oracle; embedding:
+reads the base's penultimate features too."""
     return f"{text}\n\n{table(header, rows)}"
 
 
