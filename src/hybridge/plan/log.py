@@ -7,9 +7,9 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
+from hybridge.closing import Closing
 from hybridge.errors import DataError
 from hybridge.plan.decision import Decision
 from hybridge.plan.plan import Leaf
@@ -34,7 +34,7 @@ class Record:
     decision: Decision
 
 
-class DecisionLog:
+class DecisionLog(Closing):
     """Appends decisions to a file. A log that cannot be written never costs an answer.
 
     Args:
@@ -79,17 +79,6 @@ class DecisionLog:
             if self._file is not None:
                 os.close(self._file)
                 self._file = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def read_log(path: str | Path) -> Iterator[Record]:

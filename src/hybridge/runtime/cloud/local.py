@@ -3,9 +3,8 @@
 import asyncio
 import threading
 from concurrent.futures import CancelledError
-from types import TracebackType
-from typing import Self
 
+from hybridge.closing import Closing
 from hybridge.errors import RefusedError, TransportError
 from hybridge.runtime.clock import limit_ms
 from hybridge.runtime.cloud.batcher import Batching
@@ -15,7 +14,7 @@ from hybridge.runtime.cloud.service import CloudService, verdict
 from hybridge.runtime.wire.message import REFUSALS, Message, Reply, UnsentError
 
 
-class LocalTransport:
+class LocalTransport(Closing):
     """A transport to a service in the same process; codecs and batching are the cloud's own.
 
     Args:
@@ -69,14 +68,3 @@ class LocalTransport:
         # What was still being decoded learns that it came too late.
         if unfinished := asyncio.all_tasks() - {asyncio.current_task()}:
             await asyncio.wait(unfinished)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()

@@ -6,11 +6,11 @@ import time
 from collections.abc import AsyncIterator, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
+from hybridge.closing import Closing
 from hybridge.codecs.codec import codec_named
 from hybridge.codecs.pixels import Picture, to_pixels
 from hybridge.errors import ConfigError, DataError, SignatureError, TransportError
@@ -34,7 +34,7 @@ Input = Picture | Array
 """An encoded image, an opened one, its pixels, or an array of the plan's input spec."""
 
 
-class EdgeRuntime:
+class EdgeRuntime(Closing):
     """Answers on the edge, and asks the cloud where the plan says so.
 
     The cloud not answering is never an error, as long as the plan has a home: the edge's answer
@@ -158,17 +158,6 @@ class EdgeRuntime:
             self._cloud.close()
         self._closed = True
         self._pool.shutdown()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _input(self, x: Input) -> Array:
         """Return ``x`` as a batch of one ``(1, ...)``, checked."""

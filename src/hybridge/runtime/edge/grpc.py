@@ -1,11 +1,11 @@
 """The transport over gRPC, to any server of the Open Inference Protocol v2."""
 
 from collections.abc import Mapping
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import grpc
 
+from hybridge.closing import Closing
 from hybridge.errors import DataError, RefusedError, TransportError
 from hybridge.runtime.clock import limit_ms
 from hybridge.runtime.wire import oip
@@ -28,7 +28,7 @@ _OPTIONS = [
 ]
 
 
-class GrpcTransport:
+class GrpcTransport(Closing):
     """Asks a cloud over one gRPC connection, which it makes on first use and mends by itself.
 
     May be used from several threads at once.
@@ -116,14 +116,3 @@ class GrpcTransport:
     def close(self) -> None:
         """Close the connection, cancelling what is under way."""
         self._channel.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()

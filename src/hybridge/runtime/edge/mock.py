@@ -1,13 +1,12 @@
 """A transport without a cloud, for tests of whatever asks one."""
 
 from collections.abc import Callable
-from types import TracebackType
-from typing import Self
 
+from hybridge.closing import Closing
 from hybridge.runtime.wire.message import Message, Reply, UnsentError
 
 
-class MockTransport:
+class MockTransport(Closing):
     """Answers from a function, and remembers what it was asked.
 
     ::
@@ -47,14 +46,3 @@ class MockTransport:
     def close(self) -> None:
         """Answer no more."""
         self._closed = True
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()

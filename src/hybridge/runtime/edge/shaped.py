@@ -2,9 +2,8 @@
 
 import math
 import threading
-from types import TracebackType
-from typing import Self
 
+from hybridge.closing import Closing
 from hybridge.errors import ConfigError, TransportError
 from hybridge.links.channel import Channel
 from hybridge.links.faults import Fault, FaultSchedule
@@ -13,7 +12,7 @@ from hybridge.runtime.clock import Clock, SystemClock, limit_ms
 from hybridge.runtime.wire.message import Message, Reply, Transport, UnsentError
 
 
-class Shaped:
+class Shaped(Closing):
     """Delays what crosses another transport by a link's queue and round trip, and breaks it.
 
     A message waits for its turn on the uplink, drains at the trace's bandwidth, and pays the
@@ -90,14 +89,3 @@ class Shaped:
     def close(self) -> None:
         """Close the transport beneath."""
         self._transport.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
