@@ -1,6 +1,7 @@
 """Layers priced by a device: milliseconds and millijoules."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
@@ -8,6 +9,7 @@ import numpy as np
 from hybridge.cost.device import Device
 from hybridge.errors import ConfigError
 from hybridge.plan.layers import Layer
+from hybridge.plan.plan import Plan
 
 Amount = TypeVar("Amount", float, np.ndarray[Any, np.dtype[np.float64]])
 
@@ -45,3 +47,27 @@ def energy_mj(device: Device, edge_ms: Amount, sending_ms: Amount, waiting_ms: A
         + power.idle_mw.value * waiting_ms
     )
     return microjoules / 1000
+
+
+@dataclass(frozen=True)
+class Prices:
+    """What the programs of a plan take, by name.
+
+    Attributes:
+        device: Whose time and power the edge's are.
+        edge_ms: Time of each program that runs on the edge.
+        cloud_ms: Time of each program that runs in the cloud.
+    """
+
+    device: Device
+    edge_ms: Mapping[str, float]
+    cloud_ms: Mapping[str, float]
+
+
+def price_plan(plan: Plan, device: Device, cloud: Device) -> Prices:
+    """Return the prices of ``plan`` between a ``device`` and the machine in the ``cloud``."""
+    return Prices(
+        device=device,
+        edge_ms={p.name: compute_ms(p.layers, device) for p in plan.programs_at("edge")},
+        cloud_ms={p.name: compute_ms(p.layers, cloud) for p in plan.programs_at("cloud")},
+    )

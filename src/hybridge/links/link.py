@@ -13,11 +13,15 @@ class Link:
         bandwidth_bps: Bits per second from the edge to the cloud; positive.
         rtt_ms: Round-trip time, which every request pays once.
         provenance: Where the numbers come from.
+        message_ms: Constant part of ``f(S|W)``: what every message takes beyond sending.
+        byte_ms: Linear part of ``f(S|W)``: what every byte takes beyond sending.
     """
 
     bandwidth_bps: float
     rtt_ms: float = 0.0
     provenance: str = ""
+    message_ms: float = 0.0
+    byte_ms: float = 0.0
 
     def __post_init__(self) -> None:
         if not self.bandwidth_bps > 0 or not self.rtt_ms >= 0:
@@ -27,12 +31,17 @@ class Link:
             )
 
     def transfer_ms(self, payload_bytes: int) -> float:
-        """Return the milliseconds that ``payload_bytes`` take there and back: ``8000 S/W + RTT``.
+        """Return the milliseconds of a transfer: ``f(S|W) + S/W + RTT`` (model tree, section V).
 
         Args:
             payload_bytes: Encoded size ``S`` of what is sent.
         """
-        return 8000 * payload_bytes / self.bandwidth_bps + self.rtt_ms
+        sending_ms = 8000 * payload_bytes / self.bandwidth_bps
+        return self.handling_ms(payload_bytes) + sending_ms + self.rtt_ms
+
+    def handling_ms(self, payload_bytes: int) -> float:
+        """Return ``f(S|W)``: what a message takes beyond its sending and the round trip."""
+        return self.message_ms + self.byte_ms * payload_bytes
 
 
 links: Registry[Link] = Registry("link")

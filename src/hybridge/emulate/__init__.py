@@ -1,0 +1,1 @@
+"""The virtual world: plans replayed over hours of link in seconds."""
