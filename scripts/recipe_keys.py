@@ -14,8 +14,8 @@ import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from hybridge.cost.surroundings import Surroundings
 from hybridge.cost.target import Target
-from hybridge.cost.tune import Surroundings
 from hybridge.data.source import (
     ArraysSource,
     DigitsSource,

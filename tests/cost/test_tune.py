@@ -5,8 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from hybridge.cost.surroundings import Surroundings
 from hybridge.cost.target import Target
-from hybridge.cost.tune import Surroundings, tune
+from hybridge.cost.tune import tune
 from hybridge.errors import InfeasibleError, PlanError, UnknownNameError
 from hybridge.plan.rehearsal import Rehearsal
 from hybridge.plan.variants import edge_only

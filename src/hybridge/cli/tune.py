@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hybridge.cli.output import plain, show, show_facts, show_json
+from hybridge.cli.surroundings import CloudOption, DeviceOption, LinkOption, surroundings_of
 from hybridge.errors import BundleError
 
 if TYPE_CHECKING:
-    from hybridge.cost.tune import Surroundings
     from hybridge.plan.bundle import Bundle
 
 
@@ -31,15 +31,9 @@ def tune(
     accuracy: Annotated[
         float | None, typer.Option(help="Share answered right, at least, at the least cost.")
     ] = None,
-    device: Annotated[
-        str | None, typer.Option(help="Profile of the device.", show_default="the bundle's")
-    ] = None,
-    cloud: Annotated[
-        str | None, typer.Option(help="Profile of the server.", show_default="the bundle's")
-    ] = None,
-    link: Annotated[
-        str | None, typer.Option(help="What lies between.", show_default="the bundle's")
-    ] = None,
+    device: DeviceOption = None,
+    cloud: CloudOption = None,
+    link: LinkOption = None,
     write: Annotated[bool, typer.Option("--write", help="Set the bundle's threshold.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -71,7 +65,7 @@ def tune(
     loaded = load_bundle(bundle)
     if loaded.rehearsal is None:
         raise BundleError(f"{bundle} holds no rehearsal to tune from; export it with one")
-    around = _surroundings(loaded, device=device, cloud=cloud, link=link)
+    around = surroundings_of(loaded, device=device, cloud=cloud, link=link)
     point = tuning.tune(loaded.plan, loaded.rehearsal, target, around)
     if write:
         _write(loaded, point.threshold, plain(point))
@@ -96,17 +90,6 @@ def tune(
             "priced for": f"{around.device}, {around.link}, {around.cloud}",
         }
     )
-
-
-def _surroundings(bundle: "Bundle", **given: str | None) -> "Surroundings":
-    """Return what the bundle was made for, with what the command line changes."""
-    from hybridge.cost.tune import Surroundings
-
-    stored: Any = bundle.metadata
-    for key in ("recipe", "deploy", "surroundings"):
-        stored = stored.get(key, {}) if isinstance(stored, dict) else {}
-    changed = {key: value for key, value in given.items() if value is not None}
-    return Surroundings.model_validate({**stored, **changed})
 
 
 def _write(bundle: "Bundle", threshold: float, operating_point: Any) -> None:

@@ -11,7 +11,7 @@ from hybridge.plan.tensors import Frozen
 class Reward(Frozen):
     """What a latency and an accuracy are worth together; the defaults are the paper's.
 
-    Section VII-A normalises latency from 0 to 500 ms and accuracy from 50 to 100 %, and gives them
+    Section VII normalises latency from 0 to 500 ms and accuracy from 50 to 100 %, and gives them
     300 and 100 of 400 points. Nothing is clipped: what is slower than the limit, or less accurate
     than the floor, is worth less than nothing in that part.
 

@@ -1,28 +1,12 @@
 """Choosing the threshold of a selective query from its rehearsal."""
 
-from hybridge.cost.device import devices
 from hybridge.cost.estimate import price_query
 from hybridge.cost.operating import OperatingPoint, measure_at
+from hybridge.cost.surroundings import Surroundings
 from hybridge.cost.target import Target, choose
 from hybridge.errors import PlanError
-from hybridge.links.link import links
 from hybridge.plan.plan import Plan
 from hybridge.plan.rehearsal import Rehearsal
-from hybridge.plan.tensors import Frozen
-
-
-class Surroundings(Frozen):
-    """What a plan is priced for, by the names of presets.
-
-    Attributes:
-        device: Profile of the edge device.
-        cloud: Profile of the server.
-        link: What lies between.
-    """
-
-    device: str = "xiaomi-mi6x"
-    cloud: str = "v100"
-    link: str = "lte"
 
 
 def tune(
@@ -51,13 +35,14 @@ def tune(
         )
     path, step = steps[0]
     fork = path[:-1]
+    around = surroundings.look_up()
     price = price_query(
         [layer for program in plan.programs_at("edge") for layer in program.layers],
         plan.programs[step.program].layers,
         rehearsal.payload_bytes[path, step.codec],
-        device=devices.get(surroundings.device),
-        cloud=devices.get(surroundings.cloud),
-        link=links.get(surroundings.link),
+        device=around.device,
+        cloud=around.cloud,
+        link=around.link,
     )
     right = (
         rehearsal.answers((*fork, 0)) == rehearsal.truth,

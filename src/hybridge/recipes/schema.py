@@ -6,16 +6,16 @@ from pathlib import Path
 from pydantic import Field
 
 from hybridge.codecs.codec import codec_named
-from hybridge.cost.device import devices
+from hybridge.cost.device import device_named
+from hybridge.cost.surroundings import Surroundings
 from hybridge.cost.target import Target
-from hybridge.cost.tune import Surroundings
 from hybridge.data.source import DataSource
 from hybridge.design.nets.network import networks
 from hybridge.design.query.alternation import AlternateSettings, Mode
 from hybridge.design.query.evaluate import EvaluateSettings
 from hybridge.design.query.router import RouterSettings
 from hybridge.errors import HybridgeError
-from hybridge.links.link import links
+from hybridge.links.link import link_named
 from hybridge.plan.tensors import Frozen, Geometry
 from hybridge.recipes.networks import NetworkConfig as NetworkConfig
 
@@ -109,9 +109,9 @@ class HybridRecipe(Frozen):
         found, around = [], self.deploy.surroundings
         lookups: list[tuple[str, Callable[[str], object], str]] = [
             ("deploy.codec", codec_named, self.deploy.codec),
-            ("deploy.surroundings.device", devices.get, around.device),
-            ("deploy.surroundings.cloud", devices.get, around.cloud),
-            ("deploy.surroundings.link", links.get, around.link),
+            ("deploy.surroundings.device", device_named, around.device),
+            ("deploy.surroundings.cloud", device_named, around.cloud),
+            ("deploy.surroundings.link", link_named, around.link),
         ]
         for key, lookup, name in lookups:
             try:

@@ -1,0 +1,35 @@
+"""What a command prices for: what the bundle was made for, unless the command line says else."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from hybridge.cost.surroundings import Surroundings
+    from hybridge.plan.bundle import Bundle
+
+DeviceOption = Annotated[
+    str | None, typer.Option(help="Profile of the device.", show_default="the bundle's")
+]
+CloudOption = Annotated[
+    str | None, typer.Option(help="Profile of the server.", show_default="the bundle's")
+]
+LinkOption = Annotated[
+    str | None, typer.Option(help="What lies between.", show_default="the bundle's")
+]
+
+
+def surroundings_of(bundle: "Bundle", **given: str | None) -> "Surroundings":
+    """Return what ``bundle`` was made for, with what the command line changes.
+
+    Args:
+        bundle: Its metadata may hold the recipe that it was made by.
+        given: ``device``, ``cloud`` or ``link`` as given; None where not.
+    """
+    from hybridge.cost.surroundings import Surroundings
+
+    stored: Any = bundle.metadata
+    for key in ("recipe", "deploy", "surroundings"):
+        stored = stored.get(key) if isinstance(stored, dict) else None
+    changed = {key: value for key, value in given.items() if value is not None}
+    return Surroundings.model_validate({**(stored or {}), **changed})
