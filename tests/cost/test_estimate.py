@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hybridge.cost.device import devices
+from hybridge.cost.device import Device, Speed, assumption, devices
 from hybridge.cost.estimate import price_query
 from hybridge.cost.operating import measure_at
 from hybridge.links.link import Link, links
@@ -19,8 +19,9 @@ def network(macs_m):
 
 def mcu(payload_bytes=150_000):
     """Tables 4 and 11: 150 KB at 1 Mbit/s; the cloud's time is not counted there."""
-    instant = devices.get("v100").model_copy(
-        update={"ns_per_mac": devices.get("v100").ns_per_mac.model_copy(update={"value": 0})}
+    nothing = assumption(0, "not counted")
+    instant = Device(
+        name="instant", speeds=(Speed(kind="any", ns_per_mac=nothing),), overhead_ms=nothing
     )
     return price_query(
         network(12.8),

@@ -1,14 +1,26 @@
-"""Device profiles: how fast a device computes and what power it draws.
+"""Device profiles: how fast a device computes, what it holds, what power it draws.
 
-Every number says where it comes from, and whether it is no more than an assumption.
+Every number says where it comes from, and whether it is no more than an assumption. A profile
+travels as one JSON file; `hybridge.cost.presets` has those taken from publications.
 """
 
+import json
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, ValidationError, model_validator
 
+from hybridge.errors import ConfigError, DataError
+from hybridge.plan.layers import Layer
 from hybridge.plan.tensors import Frozen
 from hybridge.registry import Registry
+
+#: Classes of `Layer` that have a speed of their own; ``any`` is every class without one.
+SpeedKind = Literal["any", "conv", "depthwise", "linear", "norm", "pool", "other"]
+
+_BYTES_PER_PARAMETER = 4
+_SUFFIX = ".json"
 
 
 class Sourced(Frozen):
@@ -20,9 +32,83 @@ class Sourced(Frozen):
         assumed: Whether it is an assumption rather than a measurement.
     """
 
-    value: float = Field(ge=0)
+    value: float = Field(ge=0, allow_inf_nan=False)
     source: str
     assumed: bool = False
+
+
+def assumption(value: float, why: str) -> Sourced:
+    """Return a number that nobody measured."""
+    return Sourced(value=value, source=why, assumed=True)
+
+
+class Speed(Frozen):
+    """What layers of one class and kernel take: ``a * MACs + b * bytes + c``.
+
+    The paper's model is ``b = 0``, with one ``a`` for fully connected layers and one for each
+    kernel of convolutions (model tree, section V-B). The bytes are our extension: a wide layer on
+    few pixels waits for its weights, and a layer without MACs for its output. A term left out is
+    zero.
+
+    Attributes:
+        kind: Class of layer.
+        kernel: Kernel size, or None for all that have no speed of their own.
+        ns_per_mac: ``a``, in nanoseconds for each multiply-accumulate.
+        ns_per_byte: ``b``, in nanoseconds for each byte of weights (4 for a parameter) and output.
+        layer_us: ``c``, in microseconds for each layer.
+    """
+
+    kind: SpeedKind
+    kernel: int | None = Field(default=None, ge=1)
+    ns_per_mac: Sourced | None = None
+    ns_per_byte: Sourced | None = None
+    layer_us: Sourced | None = None
+
+    @model_validator(mode="after")
+    def _fit(self) -> Self:
+        if self.kind == "any" and self.kernel is not None:
+            raise ValueError("a speed of any class of layers has no kernel; leave it out")
+        if not dict(self.numbers()):
+            raise ValueError("expected ns_per_mac, ns_per_byte or layer_us, got none of them")
+        return self
+
+    @property
+    def name(self) -> str:
+        """Class and kernel, in a few letters: ``conv 3``."""
+        return self.kind if self.kernel is None else f"{self.kind} {self.kernel}"
+
+    def numbers(self) -> Iterator[tuple[str, Sourced]]:
+        """Yield the terms that are given, by name."""
+        for name in ("ns_per_mac", "ns_per_byte", "layer_us"):
+            number = getattr(self, name)
+            if number is not None:
+                yield name, number
+
+    def layer_ms(self, layer: Layer) -> float:
+        """Return the time of one layer for one input."""
+        per_mac, per_byte, per_layer = (
+            0.0 if number is None else number.value
+            for number in (self.ns_per_mac, self.ns_per_byte, self.layer_us)
+        )
+        moved = moved_bytes(layer)
+        return (per_mac * layer.macs + per_byte * moved) * 1e-6 + per_layer * 1e-3
+
+
+def moved_bytes(layer: Layer) -> int:
+    """Return the bytes of a layer's weights, at 4 for a parameter, and of its output."""
+    return _BYTES_PER_PARAMETER * layer.parameters + layer.output_bytes
+
+
+class Memory(Frozen):
+    """What a device holds, in bytes.
+
+    Attributes:
+        sram_bytes: Working memory, for activations.
+        flash_bytes: Memory that is read only while it runs, for weights and code.
+    """
+
+    sram_bytes: Sourced
+    flash_bytes: Sourced
 
 
 class Power(Frozen):
@@ -40,104 +126,95 @@ class Power(Frozen):
 
 
 class Device(Frozen):
-    """Speed and power of one device.
+    """Speed, memory and power of one device.
 
     Attributes:
-        name: Its name in the registry.
-        ns_per_mac: Time of one multiply-accumulate, in nanoseconds.
-        ns_per_mac_by_kind: The same for kinds of `Layer` that run faster or slower than that.
-        overhead_ms: Time that one program takes beyond its MACs.
+        name: Its name in the registry, or of the machine that was measured.
+        about: What it is and how its numbers were found, in a line.
+        speeds: What layers take, by class and kernel.
+        overhead_ms: Time that one program takes beyond its layers.
+        memory: What it holds, or None where that is no limit.
         power: What it draws, or None where its energy is not counted.
     """
 
     name: str
-    ns_per_mac: Sourced
-    ns_per_mac_by_kind: dict[str, Sourced] = Field(default_factory=dict)
+    about: str = ""
+    speeds: tuple[Speed, ...] = Field(min_length=1)
     overhead_ms: Sourced
+    memory: Memory | None = None
     power: Power | None = None
 
-    def ns_per_mac_of(self, kind: str) -> float:
-        """Return the nanoseconds of one MAC in a layer of this ``kind``."""
-        return self.ns_per_mac_by_kind.get(kind, self.ns_per_mac).value
+    @model_validator(mode="after")
+    def _one_speed_each(self) -> Self:
+        names = [speed.name for speed in self.speeds]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"expected one speed for each class and kernel, got two of {twice}")
+        return self
+
+    def speed_of(self, layer: Layer) -> Speed:
+        """Return the speed of a layer's class and kernel, else of its class, else of any.
+
+        Raises:
+            ConfigError: The device knows none; zero would be a wrong price.
+        """
+        known: dict[tuple[str, int | None], Speed]
+        known = {(speed.kind, speed.kernel): speed for speed in self.speeds}
+        for key in ((layer.kind, layer.kernel), (layer.kind, None), ("any", None)):
+            if key in known:
+                return known[key]
+        kernel = f" with kernel {layer.kernel}" if layer.kernel else ""
+        names = ", ".join(speed.name for speed in self.speeds)
+        raise ConfigError(
+            f"device {self.name!r} has no speed for layer {layer.name!r}, of class {layer.kind!r}"
+            f"{kernel}; it knows {names}: add one to its profile, or measure a network that has "
+            "such layers with 'hybridge profile'"
+        )
 
     def numbers(self) -> Iterator[tuple[str, Sourced]]:
         """Yield every number with its name, for a listing."""
-        yield "ns_per_mac", self.ns_per_mac
-        for kind, number in self.ns_per_mac_by_kind.items():
-            yield f"ns_per_mac[{kind}]", number
+        for speed in self.speeds:
+            for name, number in speed.numbers():
+                yield f"{name} [{speed.name}]", number
         yield "overhead_ms", self.overhead_ms
-        if self.power is not None:
-            yield "active_mw", self.power.active_mw
-            yield "transmit_mw", self.power.transmit_mw
-            yield "idle_mw", self.power.idle_mw
+        for part in (self.memory, self.power):
+            if part is not None:
+                yield from part
+
+    def save(self, path: Path) -> None:
+        """Write the profile as JSON."""
+        content = self.model_dump(mode="json", exclude_none=True)
+        path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
 devices: Registry[Device] = Registry("device")
-"""Every device profile, by name."""
+"""Every device profile that is built in, by name."""
+
+powers: Registry[Power] = Registry("power")
+"""What devices draw, by name."""
 
 
-def _assumed(value: float, why: str) -> Sourced:
-    return Sourced(value=value, source=why, assumed=True)
+def device_named(name: str) -> Device:
+    """Return a preset, or the profile in a file whose name ends with ``.json``.
+
+    Raises:
+        UnknownNameError: There is no such preset; names the nearest.
+        DataError: The file cannot be read, or holds no profile.
+    """
+    return load_device(Path(name)) if name.endswith(_SUFFIX) else devices.get(name)
 
 
-_MODEL_TREE = "model-tree paper, table I"
-_QUERY = "selective-query paper"
-_IN_THE_RATE = _assumed(0, "contained in the time per MAC, which is whole networks' time over MACs")
-
-# The paper charges the active power for the whole latency (its tables 4 and 11).
-_STM32_POWER = Power(
-    active_mw=Sourced(value=250, source=f"{_QUERY}, table 4: 2.5 V x 100 mA"),
-    transmit_mw=_assumed(250, f"{_QUERY} charges the active power while sending"),
-    idle_mw=_assumed(250, f"{_QUERY} charges the active power while waiting"),
-)
-_PHONE_POWER = Power(
-    active_mw=_assumed(2500, "a phone's big cores at full load, less its display"),
-    transmit_mw=_assumed(1700, "an LTE uplink at 1 Mbit/s (Huang et al., MobiSys 2012)"),
-    idle_mw=_assumed(1000, "the LTE radio's tail after sending (Huang et al., MobiSys 2012)"),
-)
-
-for _device in (
-    Device(
-        name="xiaomi-mi6x",
-        ns_per_mac=Sourced(
-            value=0.29, source=f"{_MODEL_TREE}: VGG19 and three ResNets at 224 x 224"
-        ),
-        overhead_ms=_IN_THE_RATE,
-        power=_PHONE_POWER,
-    ),
-    Device(
-        name="stm32f746",
-        ns_per_mac=Sourced(
-            value=253.68 / 12.79,
-            source=f"{_QUERY}, appendix B.4: MCUNet through TFLM, 12.79 M MACs in 253.68 ms",
-        ),
-        overhead_ms=_IN_THE_RATE,
-        power=_STM32_POWER,
-    ),
-    Device(
-        name="stm32f746-tinyengine",
-        ns_per_mac=Sourced(
-            value=(1075 - 197) / (82 - 12.8),
-            source=f"{_QUERY}, table 4: 12.8 M MACs in 197 ms, 82 M in 1,075 ms",
-        ),
-        overhead_ms=Sourced(
-            value=197 - 12.8 * (1075 - 197) / (82 - 12.8),
-            source=f"{_QUERY}, table 4: what the line through its two networks leaves at 0 MACs",
-        ),
-        power=_STM32_POWER,
-    ),
-    Device(
-        name="galaxy-note8",
-        ns_per_mac=Sourced(value=65 / 215, source=f"{_QUERY}, table 11: 215 M MACs in 65 ms"),
-        overhead_ms=_IN_THE_RATE,
-        power=_PHONE_POWER,
-    ),
-    Device(
-        name="v100",
-        ns_per_mac=Sourced(
-            value=25 / 595, source=f"{_QUERY}, table 11, mobile rows: 595 M MACs in 25 ms"
-        ),
-        overhead_ms=_IN_THE_RATE,
-    ),
-):
-    devices.add(_device.name, _device)
+def load_device(path: Path) -> Device:
+    """Return the profile in a JSON file; raises `DataError` where there is none."""
+    try:
+        return Device.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise DataError(f"cannot read device profile {path}: {error.strerror or error}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        fault = f"{where}: {first['msg']}" if where else first["msg"]
+        raise DataError(
+            f"{path} is no device profile: {' '.join(fault.split())}; 'hybridge devices NAME "
+            "--json' prints one to compare with"
+        ) from error

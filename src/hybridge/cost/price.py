@@ -15,8 +15,11 @@ Amount = TypeVar("Amount", float, np.ndarray[Any, np.dtype[np.float64]])
 
 
 def layer_ms(layer: Layer, device: Device) -> float:
-    """Return the time of one layer for one input, without the program's overhead."""
-    return layer.macs * device.ns_per_mac_of(layer.kind) * 1e-6
+    """Return the time of one layer for one input, without the program's overhead.
+
+    Raises `ConfigError` where the device knows no speed for this class of layers.
+    """
+    return device.speed_of(layer).layer_ms(layer)
 
 
 def compute_ms(layers: Iterable[Layer], device: Device) -> float:

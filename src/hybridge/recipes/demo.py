@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hybridge.cost.device import devices
+from hybridge.cost.device import device_named
 from hybridge.cost.operating import OperatingPoint
 from hybridge.cost.price import compute_ms, energy_mj
 from hybridge.data.dataset import Dataset
@@ -96,7 +96,7 @@ class Replay:
 
     def energy_mj(self, device_name: str, rtt_ms: float) -> float:
         """Return the device's mean energy: its profile for computing, the replay for the link."""
-        device, plan = devices.get(device_name), self.bundle.plan
+        device, plan = device_named(device_name), self.bundle.plan
         edge_ms = sum(compute_ms(p.layers, device) for p in plan.programs_at("edge"))
         asked = self.sent
         sending_ms = np.where(asked, np.maximum(self.column("link_ms") - rtt_ms, 0.0), 0.0)
