@@ -156,7 +156,7 @@ def pair_rehearsal(plan: Plan, score: Sequence[float], codec: str = "raw") -> Re
 def assert_same_rehearsal(one: Rehearsal, other: Rehearsal) -> None:
     assert (one.fingerprint, one.programs) == (other.fingerprint, other.programs)
     np.testing.assert_array_equal(one.truth, other.truth)
-    for table in ("score", "held_out_score", "probabilities", "payload_bytes"):
+    for table in ("score", "held_out_score", "probabilities", "payload_bytes", "alone"):
         mine, yours = getattr(one, table), getattr(other, table)
         assert mine.keys() == yours.keys()
         for key in mine:

@@ -72,3 +72,22 @@ def test_an_hour_of_ten_messages_a_second_all_arrive():
     channel = Channel(cellular(0))
     times_s = np.arange(36_000) * 0.1
     assert all(channel.send(at_s, 1000) is not None for at_s in times_s.tolist())
+
+
+@given(
+    st.lists(st.tuples(st.floats(0, 20), st.integers(0, 10**7)), max_size=10),
+    st.floats(0, 60),
+    st.integers(0, 10**7),
+)
+def test_a_preview_says_what_sending_would_and_changes_nothing(sends, at_s, size):
+    channel = Channel(cellular(1, 30))
+    for begins_s, before in sorted(sends):
+        channel.send(begins_s, before)
+    free_at_s = channel.free_at_s
+    arrives_s = channel.preview(at_s, size)
+    assert channel.free_at_s == free_at_s
+    assert channel.send(at_s, size) == arrives_s
+
+
+def test_a_preview_over_a_dead_link_is_infinite():
+    assert Channel(Trace.constant(0)).preview(1, 1) == np.inf

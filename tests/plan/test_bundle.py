@@ -151,6 +151,16 @@ def test_a_plan_that_does_not_fit_is_refused_in_one_line(saved):
         load_bundle(saved.path)
 
 
+def test_an_unknown_kind_of_chooser_is_refused_in_one_line(saved):
+    def set_kind(value):
+        value["plan"]["root"]["then"]["chooser"]["kind"] = "oracle"
+
+    rewrite(saved, "bundle.json", set_kind)
+    with pytest.raises(BundleError, match=r"bundle\.json: plan\..*chooser: .*'oracle'") as raised:
+        load_bundle(saved.path)
+    assert "\n" not in str(raised.value)
+
+
 def test_a_file_that_the_plan_does_not_know_is_refused(saved):
     shutil.copy(saved.path / "programs/base.onnx", saved.path / "programs/odd.onnx")
     rewrite(saved, "bundle.json", lambda value: None)

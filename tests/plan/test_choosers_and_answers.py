@@ -5,10 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
+from pydantic import TypeAdapter, ValidationError
 
 from hybridge.errors import PlanError
 from hybridge.plan.answers import Abstain, Fused, Newest, log_softmax, softmax
-from hybridge.plan.choosers import ScoreThreshold
+from hybridge.plan.choosers import Always, Chooser, ScoreThreshold
 from hybridge.plan.observation import Observation
 
 numbers = st.floats(allow_nan=False)
@@ -93,3 +94,27 @@ def test_a_chooser_says_what_leads_to_each_child():
     chooser = ScoreThreshold(threshold=0.25)
     assert chooser.describe(0) == "kept: score ≤ 0.25"
     assert chooser.describe(1) == "sent: score > 0.25"
+
+
+@given(child=st.integers(0, 9), score=st.none() | st.floats())
+def test_always_takes_one_child_whatever_is_seen(child, score):
+    chooser = Always(child=child)
+    assert chooser.choose(Observation(score=score)).child == child
+    assert chooser.describe(child) == "always"
+    assert chooser.describe(child + 1) == "never"
+
+
+def test_there_is_no_child_before_the_first():
+    with pytest.raises(ValidationError, match="greater than or equal to 0"):
+        Always(child=-1)
+
+
+@pytest.mark.parametrize("chooser", [Always(child=1), ScoreThreshold(threshold=math.inf)])
+def test_choosers_are_told_apart_by_their_kind(chooser):
+    union = TypeAdapter(Chooser)
+    assert union.validate_json(chooser.model_dump_json()) == chooser
+
+
+def test_an_unknown_kind_of_chooser_is_named():
+    with pytest.raises(ValidationError, match=r"'oracle'.*'score_threshold', 'always'"):
+        TypeAdapter(Chooser).validate_python({"kind": "oracle"})

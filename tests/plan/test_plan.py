@@ -5,7 +5,7 @@ from hypothesis import given
 
 from hybridge.errors import PlanError
 from hybridge.plan.answers import Abstain, Fused, Newest
-from hybridge.plan.choosers import ScoreThreshold
+from hybridge.plan.choosers import Always, ScoreThreshold
 from hybridge.plan.plan import Fork, Leaf, Plan, Step
 from hybridge.plan.program import Program
 from hybridge.plan.tensors import Geometry, TensorSpec
@@ -118,6 +118,12 @@ def test_home_must_answer_on_the_edge():
 def test_a_score_threshold_needs_a_score():
     with pytest.raises(PlanError, match="'score' output above"):
         make_plan(make_step(then=make_fork(BASE_LEAF, BASE_LEAF)), make_program(outputs=(LOGITS,)))
+
+
+def test_a_child_that_is_always_chosen_must_be_there():
+    fork = Fork(chooser=Always(child=2), children=(BASE_LEAF, ask()), home=0)
+    with pytest.raises(PlanError, match="always takes child 2, but has only 2"):
+        make_plan(make_step(then=fork))
 
 
 def test_a_score_is_one_number_for_each_input():

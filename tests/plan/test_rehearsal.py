@@ -37,6 +37,17 @@ def test_held_out_scores_survive_the_disk(plan, score):
     assert_same_rehearsal(parse_rehearsal(dump_rehearsal(rehearsal)), rehearsal)
 
 
+@given(score=some_scores, name=st.text(min_size=1), codec=st.sampled_from(["raw", "webp"]))
+def test_what_programs_say_alone_survives_the_disk(plan, score, name, codec):
+    said = np.tile(np.float32([0.5, 0.25, 0.25]), (len(score), 1))
+    rehearsal = replace(pair_rehearsal(plan, score), alone={(name, codec): said})
+    assert_same_rehearsal(parse_rehearsal(dump_rehearsal(rehearsal)), rehearsal)
+
+
+def test_a_rehearsal_of_before_there_was_alone_still_loads(plan):
+    assert parse_rehearsal(dump_rehearsal(pair_rehearsal(plan, [0.0]))).alone == {}
+
+
 @given(score=some_scores, threshold=st.floats(-5, 5))
 def test_the_query_rate_is_the_share_of_scores_above_the_threshold(plan, score, threshold):
     moved = with_threshold(plan, threshold)

@@ -3,8 +3,17 @@ from hypothesis import given
 
 from hybridge.errors import PlanError
 from hybridge.plan.answers import Abstain, Newest
+from hybridge.plan.choosers import Always
 from hybridge.plan.plan import Fork, Leaf, Step
-from hybridge.plan.variants import abstaining, cloud_only, edge_only, with_threshold
+from hybridge.plan.variants import (
+    abstaining,
+    always_home,
+    answering_alone,
+    cloud_only,
+    edge_only,
+    pinned,
+    with_threshold,
+)
 from plan_strategies import plans
 from tiny_plans import pair_plan, partition_plan
 
@@ -86,3 +95,60 @@ def test_abstaining_never_asks(plan):
 def test_abstaining_without_a_home_is_refused(tmp_path):
     with pytest.raises(PlanError, match="home"):
         abstaining(cloud_only(pair_plan(tmp_path)))
+
+
+def paths_of(plan):
+    return [(placed.path, placed.node.kind) for placed in plan.nodes()]
+
+
+def test_cloud_only_takes_another_codec(tmp_path):
+    plan = cloud_only(pair_plan(tmp_path, codec="webp"), "jpeg-90")
+    assert plan.root.codec == "jpeg-90"
+
+
+def test_what_answers_alone_is_found_with_its_logits(tmp_path):
+    plan = pair_plan(tmp_path, fused=True)
+    [(path, step, logits)] = answering_alone(plan)
+    assert (path, step.program, logits) == ((1,), "global", "global.logits")
+    assert list(answering_alone(partition_plan(tmp_path))) == []
+
+
+def test_a_plan_that_is_always_home_keeps_its_tree(tmp_path):
+    plan = pair_plan(tmp_path)
+    home = always_home(plan)
+    assert home.root.then.chooser == Always(child=0)
+    assert paths_of(home) == paths_of(plan)
+    assert home.programs == plan.programs
+
+
+@given(plans())
+def test_always_home_is_edge_only_with_the_tree_kept(plan):
+    try:
+        alone = edge_only(plan)
+    except PlanError:
+        with pytest.raises(PlanError, match="without an answer on the edge"):
+            always_home(plan)
+        return
+    assert paths_of(always_home(plan)) == paths_of(plan)
+    assert edge_only(always_home(plan)) == alone
+
+
+@given(plans())
+def test_a_pinned_plan_leads_to_its_leaf_and_keeps_its_homes(plan):
+    for leaf in [path for path, kind in paths_of(plan) if kind == "leaf"]:
+        fixed = pinned(plan, leaf)
+        assert paths_of(fixed) == paths_of(plan)
+        for before, after in zip(plan.nodes(), fixed.nodes(), strict=True):
+            if not isinstance(before.node, Fork):
+                continue
+            assert after.node.home == before.node.home
+            if leaf[: len(before.path)] == before.path:
+                assert after.node.chooser == Always(child=leaf[len(before.path)])
+            else:
+                assert after.node.chooser == before.node.chooser
+
+
+@pytest.mark.parametrize("leaf", [(), (2,), (0, 0)])
+def test_only_a_leaf_can_be_pinned(tmp_path, leaf):
+    with pytest.raises(PlanError, match=r"no leaf at .*leaves are at \[\(0,\), \(1,\)\]"):
+        pinned(pair_plan(tmp_path), leaf)

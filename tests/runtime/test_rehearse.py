@@ -89,6 +89,21 @@ def test_a_fused_leaf_fuses_what_came_over_the_link(tmp_path, data):
     )
 
 
+def test_what_the_cloud_says_alone_is_kept_for_every_codec(tmp_path, data):
+    rehearsal = rehearse(pair_plan(tmp_path, fused=True), data, ["webp"], batch_size=5)
+    pixels = images(COUNT)
+    logits = run(pair_plan(tmp_path), "global", pixels=pixels)["logits"]
+    assert rehearsal.alone.keys() == {("global", "raw"), ("global", "webp")}
+    for said in rehearsal.alone.values():
+        np.testing.assert_allclose(said, softmax(logits), rtol=1e-5)
+        assert said.dtype == np.float32
+    assert not np.allclose(rehearsal.probabilities[(1,), "raw"], softmax(logits), rtol=1e-3)
+
+
+def test_half_a_network_says_nothing_alone(tmp_path):
+    assert rehearse(partition_plan(tmp_path), Vectors(7)).alone == {}
+
+
 def test_features_are_what_a_partition_sends(tmp_path):
     plan, data = partition_plan(tmp_path), Vectors(7)
     rehearsal = rehearse(plan, data, batch_size=4)

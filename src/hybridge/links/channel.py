@@ -27,11 +27,23 @@ class Channel:
             payload_bytes: Its encoded size.
             by_s: When its sender gives up, or None for never.
         """
-        begins_s = max(at_s, self.free_at_s)
-        needed = self.trace.bits_by(begins_s) + 8 * payload_bytes
-        arrives_s = max(begins_s, self.trace.time_of(needed))
+        arrives_s = self.preview(at_s, payload_bytes)
         if by_s is None or arrives_s <= by_s:
             self.free_at_s = arrives_s
             return arrives_s
         self.free_at_s = max(self.free_at_s, by_s)
         return None
+
+    def preview(self, at_s: float, payload_bytes: int) -> float:
+        """Return when a message's last bit would arrive, without queueing it.
+
+        Args:
+            at_s: When the message would be offered.
+            payload_bytes: Its encoded size.
+
+        Returns:
+            The time; infinity where the trace has no bandwidth at all.
+        """
+        begins_s = max(at_s, self.free_at_s)
+        needed = self.trace.bits_by(begins_s) + 8 * payload_bytes
+        return max(begins_s, self.trace.time_of(needed))

@@ -6,7 +6,7 @@ A chooser keeps no memory and reads no clock, so the runtime and the emulator sh
 import math
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, Field
 
 from hybridge.errors import PlanError
 from hybridge.plan.observation import Choice, Observation
@@ -43,5 +43,24 @@ class ScoreThreshold(Frozen):
         return f"kept: score ≤ {threshold}" if child == 0 else f"sent: score > {threshold}"
 
 
-Chooser = ScoreThreshold
+class Always(Frozen):
+    """Choose the same child every time: one branch of a tree, for comparison.
+
+    Attributes:
+        child: Index of the child.
+    """
+
+    kind: Literal["always"] = "always"
+    child: int = Field(ge=0)
+
+    def choose(self, seen: Observation) -> Choice:
+        """Choose the child, whatever is ``seen``."""
+        return Choice(self.child, "always")
+
+    def describe(self, child: int) -> str:
+        """Return in a few words what leads to ``child``."""
+        return "always" if child == self.child else "never"
+
+
+Chooser = Annotated[ScoreThreshold | Always, Field(discriminator="kind")]
 """Every chooser that a plan on disk may name, told apart by its ``kind``."""

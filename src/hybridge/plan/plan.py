@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 
 from hybridge.errors import PlanError, did_you_mean
 from hybridge.plan.answers import Abstain, Combine
-from hybridge.plan.choosers import Chooser, ScoreThreshold
+from hybridge.plan.choosers import Always, Chooser, ScoreThreshold
 from hybridge.plan.program import Program
 from hybridge.plan.tensors import Frozen, Geometry, TensorSpec
 
@@ -136,6 +136,11 @@ class Plan(Frozen):
                     raise PlanError(
                         "a score_threshold fork needs a program with a 'score' output above it, "
                         f"but there are only {sorted(values)}"
+                    )
+                if isinstance(node.chooser, Always) and node.chooser.child >= len(node.children):
+                    raise PlanError(
+                        f"a fork always takes child {node.chooser.child}, "
+                        f"but has only {len(node.children)} children"
                     )
                 for child in node.children:
                     self._check_node(child, values, sheltered or node.home is not None)

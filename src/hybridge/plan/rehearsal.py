@@ -24,7 +24,8 @@ Branch = tuple[Path, str | None]
 """A path, and the codec its inputs crossed the link with; None where nothing crosses."""
 
 FORMAT = 1
-_TABLES = ("score", "held_out_score", "probabilities", "payload_bytes")
+_BY_PATH = ("score", "held_out_score")
+_BY_CODEC = ("probabilities", "payload_bytes", "alone")
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +42,8 @@ class Rehearsal:
         payload_bytes: What the cloud step at a path would send: ``(N,)`` int64.
         held_out_score: Like ``score``, by routers that were fitted without the input, at forks
             whose router was fitted on these data: what accuracies are to be judged by.
+        alone: What a cloud program that reads the plan's input would say by itself, by its name
+            and the input's codec: ``(N, C)`` float32. A leaf may fuse it with something else.
     """
 
     fingerprint: str
@@ -50,6 +53,7 @@ class Rehearsal:
     probabilities: dict[Branch, Array]
     payload_bytes: dict[Branch, Array]
     held_out_score: dict[Path, Array] = field(default_factory=dict)
+    alone: dict[tuple[str, str], Array] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.truth)
@@ -131,12 +135,12 @@ def _paths_below_cloud(node: Node, path: Path, asked: bool) -> Iterator[Path]:
 def dump_rehearsal(rehearsal: Rehearsal) -> bytes:
     """Return ``rehearsal`` as a safetensors file, with JSON in its header."""
     tensors = {"truth": rehearsal.truth}
-    for what in ("score", "held_out_score"):
+    for what in _BY_PATH:
         scores: dict[Path, Array] = getattr(rehearsal, what)
         tensors |= {_key(what, path): array for path, array in scores.items()}
-    for what in ("probabilities", "payload_bytes"):
-        table: dict[Branch, Array] = getattr(rehearsal, what)
-        tensors |= {_key(what, path, codec): array for (path, codec), array in table.items()}
+    for what in _BY_CODEC:
+        table: dict[Any, Array] = getattr(rehearsal, what)
+        tensors |= {_key(what, where, codec): array for (where, codec), array in table.items()}
     header = {
         "format": FORMAT,
         "fingerprint": rehearsal.fingerprint,
@@ -155,12 +159,12 @@ def parse_rehearsal(data: bytes) -> Rehearsal:
         if header["format"] != FORMAT:
             raise DataError(f"expected rehearsal format {FORMAT}, got {header['format']!r}")
         tables: dict[str, dict[Any, Array]]
-        tables = {what: {} for what in _TABLES}
+        tables = {what: {} for what in (*_BY_PATH, *_BY_CODEC)}
         truth = tensors.pop("truth")
         for name, array in tensors.items():
-            what, path, *codec = json.loads(name)
-            key = (tuple(path), codec[0]) if codec else tuple(path)
-            tables[what][key] = array
+            what, where, *codec = json.loads(name)
+            where = where if isinstance(where, str) else tuple(where)
+            tables[what][(where, codec[0]) if codec else where] = array
         return Rehearsal(header["fingerprint"], header["programs"], truth, **tables)
     except (SafetensorError, KeyError, ValueError, TypeError) as error:
         raise DataError(f"expected a rehearsal as safetensors, got {error}") from error

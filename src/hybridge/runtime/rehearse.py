@@ -13,8 +13,10 @@ import numpy as np
 from hybridge.codecs.codec import codec_named
 from hybridge.data.dataset import Dataset
 from hybridge.errors import DataError, PlanError
+from hybridge.plan.answers import softmax
 from hybridge.plan.plan import Fork, Leaf, Node, Path, Plan, Step
 from hybridge.plan.rehearsal import Branch, Rehearsal
+from hybridge.plan.variants import answering_alone
 from hybridge.progress import track
 from hybridge.runtime.sessions import ProgramSession
 
@@ -64,6 +66,7 @@ def rehearse(
         score=_joined(player.score),
         probabilities=_joined(player.probabilities),
         payload_bytes=_joined(player.payload_bytes),
+        alone=_joined(player.alone),
     )
 
 
@@ -106,6 +109,12 @@ class _Player:
         self.score: dict[Path, list[Array]] = defaultdict(list)
         self.probabilities: dict[Branch, list[Array]] = defaultdict(list)
         self.payload_bytes: dict[Branch, list[Array]] = defaultdict(list)
+        self.alone: dict[tuple[str, str], list[Array]] = defaultdict(list)
+        # The first step of each program: a second one is fed the same, and says the same.
+        firsts: dict[str, tuple[Path, str]] = {}
+        for path, step, logits in answering_alone(plan):
+            firsts.setdefault(step.program, (path, logits))
+        self._logits_alone = dict(firsts.values())
 
     def play(self, inputs: Array) -> None:
         """Play one batch ``(B, ...)`` of the plan's input."""
@@ -153,7 +162,11 @@ class _Player:
         self.payload_bytes[scene.path, name].append(sizes)
         outputs = self._sessions[step.program].run(received)
         as_planned = scene.as_planned and name == step.codec
-        return replace(_with_outputs(scene, step, outputs), codec=name, as_planned=as_planned)
+        asked = replace(_with_outputs(scene, step, outputs), codec=name, as_planned=as_planned)
+        if (logits := self._logits_alone.get(scene.path)) is not None:
+            said = softmax(asked.values[logits]).astype(np.float32)
+            self.alone[step.program, name].append(said)
+        return asked
 
 
 def _with_outputs(scene: _Scene, step: Step, outputs: dict[str, Array]) -> _Scene:
