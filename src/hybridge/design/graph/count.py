@@ -4,16 +4,16 @@ Letters: ``B`` batch, ``K`` kernel size, ``Cin`` and ``Cout`` channels.
 """
 
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from torch.utils.module_tracker import ModuleTracker
 
 from hybridge.errors import ConfigError
 from hybridge.plan.layers import Layer, total_macs, total_parameters
@@ -48,15 +48,9 @@ def count_layers(module: nn.Module, *examples: Tensor) -> tuple[Layer, ...]:
     Raises:
         ConfigError: An operator that is not known here takes weights: its price would be zero.
     """
-    with (
-        _evaluating(module),
-        _attention_apart(),
-        torch.no_grad(),
-        ModuleTracker() as tracker,
-        _Watcher(module, tracker) as watcher,
-    ):
+    with LayerCounter(module) as counter:
         module(*examples)
-    return tuple(watcher.rows)
+    return tuple(counter.rows)
 
 
 def count_macs(module: nn.Module, *examples: Tensor) -> int:
@@ -67,6 +61,138 @@ def count_macs(module: nn.Module, *examples: Tensor) -> int:
 def count_parameters(module: nn.Module, *examples: Tensor) -> int:
     """Return the parameters that ``module`` uses for one input."""
     return total_parameters(count_layers(module, *examples))
+
+
+class LayerCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """While entered, writes a row for every operator that runs, whichever module called it.
+
+    The module is in evaluation mode meanwhile, and no gradients are kept.
+
+    Args:
+        module: Whose parameters are counted, and whose layers give the rows their names.
+
+    Attributes:
+        rows: What has been counted so far.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.rows: list[Layer] = []
+        self._module = module
+        self._paths = {child: path for path, child in module.named_modules()}
+        self._running = [""]
+        self._named: Counter[str] = Counter()
+        # A weight reaches its operator as a view of itself, transposed perhaps.
+        parameters = list(module.parameters())
+        self._unseen = {storage(parameter): parameter.numel() for parameter in parameters}
+        self._weights = {storage(parameter) for parameter in parameters if parameter.ndim > 1}
+        self._entered = ExitStack()
+
+    def __enter__(self) -> Self:
+        with ExitStack() as entering:
+            entering.enter_context(_evaluating(self._module))
+            entering.enter_context(_attention_apart())
+            entering.enter_context(torch.no_grad())
+            entering.callback(register_module_forward_pre_hook(self._enter_module).remove)
+            entering.callback(register_module_forward_hook(self._leave_module).remove)
+            self._entered = entering.pop_all()
+        super().__enter__()  # type: ignore[no-untyped-call]
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        super().__exit__(*error)  # type: ignore[no-untyped-call]
+        self._entered.close()
+
+    @contextmanager
+    def inside(self, path: str) -> Iterator[None]:
+        """Name what runs meanwhile as if the module at ``path`` had called it."""
+        self._running.append(path)
+        yield
+        self._running.pop()
+
+    def _enter_module(self, module: nn.Module, inputs: Any) -> None:
+        if module in self._paths:
+            self._running.append(self._paths[module])
+
+    def _leave_module(self, module: nn.Module, inputs: Any, output: Any) -> None:
+        if module in self._paths:
+            self._running.pop()
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        self.watch(func, args, tensors((args, kwargs)), tensors(result))
+        return result
+
+    def watch(
+        self, operator: Any, args: Any, inputs: Sequence[Tensor], outputs: Sequence[Tensor]
+    ) -> None:
+        """Add a row for an operator that has run, unless all it gave is a view of its input."""
+        written = [tensor for tensor in outputs if tensor.numel()]
+        in_place = operator._schema.is_mutable
+        if written and (in_place or storage(written[0]) not in map(storage, inputs)):
+            name = operator.overloadpacket.__name__
+            if torch.Tag.pointwise not in operator.tags:
+                self._check(name, inputs)
+            self._add(name, args, inputs, written[0])
+
+    def _check(self, operator: str, inputs: Sequence[Tensor]) -> None:
+        known = operator == "convolution" or operator in _MATRIX_PRODUCTS or operator in _FREE
+        if not known and not self._weights.isdisjoint(map(storage, inputs)):
+            raise ConfigError(
+                f"the operator {operator!r} takes weights and has no price; expected convolutions, "
+                "matrix products and pointwise operators: build the network from those"
+            )
+
+    def _add(self, operator: str, args: Any, inputs: Sequence[Tensor], output: Tensor) -> None:
+        kernel, macs = 0, 0
+        if operator == "convolution":
+            # Transposed, every number read goes into a patch; else a patch into each one written.
+            spread = args[0] if args[6] else output
+            kernel, macs = args[1].shape[-1], spread.numel() * args[1][0].numel()
+        elif operator in _MATRIX_PRODUCTS:
+            macs = output.numel() * args[_MATRIX_PRODUCTS[operator]].shape[-1]
+        self.rows.append(
+            Layer(
+                name=self._name(operator),
+                kind=_kind(operator, args),
+                kernel=kernel,
+                macs=macs,
+                parameters=sum(self._unseen.pop(storage(tensor), 0) for tensor in inputs),
+                output_bytes=output.numel() * output.element_size(),
+            )
+        )
+
+    def _name(self, operator: str) -> str:
+        """Return the path of the layer that runs, or of the module and its operator."""
+        path = self._running[-1]
+        is_layer = path and not list(self._module.get_submodule(path).children())
+        name = path if is_layer else f"{path}.{operator}".removeprefix(".")
+        self._named[name] += 1
+        return name if self._named[name] == 1 else f"{name}:{self._named[name]}"
+
+
+def _kind(operator: str, args: Any) -> str:
+    if operator == "convolution":
+        groups = args[8]
+        return "depthwise" if groups > 1 and groups == args[0].shape[1] else "conv"
+    if operator in _MATRIX_PRODUCTS:
+        return "linear"
+    if "norm" in operator:
+        return "norm"
+    return "pool" if "pool" in operator or operator == "mean" else "other"
+
+
+def tensors(tree: Any) -> list[Tensor]:
+    """Return the tensors in nested tuples, lists and mappings."""
+    return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor)]
+
+
+def storage(tensor: Tensor) -> int:
+    """Return what is the same number for tensors, alive both, that share their memory."""
+    # Not the address of its data, which all of the device ``meta`` share.
+    return int(tensor.untyped_storage()._cdata)
 
 
 @contextmanager
@@ -89,90 +215,3 @@ def _attention_apart() -> Iterator[None]:
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(was_fast)
-
-
-class _Watcher(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Sees every operator that runs, whichever module or function called it."""
-
-    def __init__(self, module: nn.Module, tracker: ModuleTracker) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.rows: list[Layer] = []
-        self._tracker = tracker
-        self._root = type(module).__name__
-        named = module.named_modules()
-        self._layers = {name for name, child in named if name and not list(child.children())}
-        self._named: Counter[str] = Counter()
-        # A weight reaches its operator as a view of itself, transposed perhaps.
-        parameters = list(module.parameters())
-        self._unseen = {_storage(parameter): parameter.numel() for parameter in parameters}
-        self._weights = {_storage(parameter) for parameter in parameters if parameter.ndim > 1}
-
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        result = func(*args, **(kwargs or {}))
-        inputs = _tensors((args, kwargs))
-        outputs = _tensors(result)
-        written = [tensor for tensor in outputs if tensor.numel()]
-        in_place = func._schema.is_mutable
-        if written and (in_place or _storage(written[0]) not in map(_storage, inputs)):
-            operator = func.overloadpacket.__name__
-            if torch.Tag.pointwise not in func.tags:
-                self._check(operator, inputs)
-            self._add(operator, args, inputs, written[0])
-        return result
-
-    def _check(self, operator: str, inputs: list[Tensor]) -> None:
-        known = operator == "convolution" or operator in _MATRIX_PRODUCTS or operator in _FREE
-        if not known and not self._weights.isdisjoint(map(_storage, inputs)):
-            raise ConfigError(
-                f"the operator {operator!r} takes weights and has no price; expected convolutions, "
-                "matrix products and pointwise operators: build the network from those"
-            )
-
-    def _add(self, operator: str, args: Any, inputs: list[Tensor], output: Tensor) -> None:
-        kernel, macs = 0, 0
-        if operator == "convolution":
-            # Transposed, every number read goes into a patch; else a patch into each one written.
-            spread = args[0] if args[6] else output
-            kernel, macs = args[1].shape[-1], spread.numel() * args[1][0].numel()
-        elif operator in _MATRIX_PRODUCTS:
-            macs = output.numel() * args[_MATRIX_PRODUCTS[operator]].shape[-1]
-        self.rows.append(
-            Layer(
-                name=self._name(operator),
-                kind=_kind(operator, args),
-                kernel=kernel,
-                macs=macs,
-                parameters=sum(self._unseen.pop(_storage(tensor), 0) for tensor in inputs),
-                output_bytes=output.numel() * output.element_size(),
-            )
-        )
-
-    def _name(self, operator: str) -> str:
-        """Return the path of the layer that runs, or of the module and its operator."""
-        path = max(self._tracker.parents - {"Global"}, key=len)
-        path = path.removeprefix(self._root).removeprefix(".")
-        name = path if path in self._layers else f"{path}.{operator}".removeprefix(".")
-        self._named[name] += 1
-        return name if self._named[name] == 1 else f"{name}:{self._named[name]}"
-
-
-def _kind(operator: str, args: Any) -> str:
-    if operator == "convolution":
-        groups = args[8]
-        return "depthwise" if groups > 1 and groups == args[0].shape[1] else "conv"
-    if operator in _MATRIX_PRODUCTS:
-        return "linear"
-    if "norm" in operator:
-        return "norm"
-    return "pool" if "pool" in operator or operator == "mean" else "other"
-
-
-def _tensors(tree: Any) -> list[Tensor]:
-    return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor)]
-
-
-def _storage(tensor: Tensor) -> int:
-    # Not the address of its data, which all of the device ``meta`` share.
-    return int(tensor.untyped_storage()._cdata)

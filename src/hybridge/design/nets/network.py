@@ -18,6 +18,11 @@ from hybridge.registry import Registry
 
 Builder = Callable[..., nn.Module]
 
+#: Per channel, of the training images scaled to 0..1.
+CIFAR_MEAN, CIFAR_STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+IMAGENET_CLASSES = 1000
+
 
 class Classifier(nn.Module):
     """A network in two parts: `embed` makes the features, `head` turns them into logits."""
@@ -44,6 +49,7 @@ class NetworkInfo:
         builder: From ``class_count`` and options to a module from images to logits.
         resolution: Height and width of its images, in pixels.
         channels: 3 for RGB, 1 for grey.
+        class_count: Classes that it is usually built for, and counted with.
         mean: Per channel, of pixels scaled to 0..1; what its weights expect.
         std: The same for the standard deviation.
         about: One line, with the source.
@@ -52,6 +58,7 @@ class NetworkInfo:
     builder: Builder
     resolution: int
     channels: int
+    class_count: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
     about: str
@@ -76,16 +83,21 @@ def network(
     mean: Sequence[float],
     std: Sequence[float],
     about: str,
+    class_count: int = 10,
 ) -> Callable[[Builder], Builder]:
     """Register the decorated builder, ``(class_count, **options) -> nn.Module``, as ``name``.
+
+    The other arguments are those of `NetworkInfo`.
 
     Raises:
         ValueError: The name is taken.
     """
 
     def register(builder: Builder) -> Builder:
-        info = NetworkInfo(builder, resolution, len(mean), tuple(mean), tuple(std), about)
-        networks.add(name, info)
+        channels, statistics = len(mean), (tuple(mean), tuple(std))
+        networks.add(
+            name, NetworkInfo(builder, resolution, channels, class_count, *statistics, about)
+        )
         return builder
 
     return register

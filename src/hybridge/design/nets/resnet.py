@@ -8,7 +8,13 @@ from typing import cast
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hybridge.design.nets.network import Builder, Classifier, network
+from hybridge.design.nets.network import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    Builder,
+    Classifier,
+    network,
+)
 
 DEPTHS = (8, 14, 20, 32, 44, 56, 110)
 
@@ -94,7 +100,7 @@ for _depth in DEPTHS:
     network(
         f"cifar_resnet{_depth}",
         resolution=32,
-        mean=(0.485, 0.456, 0.406),
-        std=(0.229, 0.224, 0.225),
+        mean=IMAGENET_MEAN,
+        std=IMAGENET_STD,
         about=f"ResNet-{_depth} for 32x32 images (He et al. 2016, section 4.2)",
     )(_builder(_depth))
