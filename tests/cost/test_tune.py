@@ -78,7 +78,7 @@ def test_an_infeasible_target_names_what_is_feasible(plan):
 
 
 def test_only_a_selective_query_can_be_tuned(plan, rehearsal):
-    with pytest.raises(PlanError, match="one fork with one cloud step"):
+    with pytest.raises(PlanError, match="keeps inputs by score or sends them to one cloud step"):
         tune(edge_only(plan), rehearsal, Target(coverage=0.5), AROUND)
 
 

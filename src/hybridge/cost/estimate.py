@@ -1,31 +1,32 @@
-"""What a selective query will cost on a device, over a link, before it is run."""
+"""What a plan will cost on a device, over a link, before it is run."""
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from hybridge.cost.device import Device
-from hybridge.cost.operating import Costs, Floats, UnitCost
-from hybridge.cost.price import compute_ms, energy_mj
-from hybridge.links.link import Link
-from hybridge.plan.layers import Layer, total_macs
+from hybridge.cost.price import Prices, energy_mj
+from hybridge.cost.reach import check_reach
+from hybridge.cost.spending import Links, Payloads, Priced, Spending
+from hybridge.plan.plan import Path, Plan
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """Expected cost of one input at a coverage.
+    """Expected cost of one input.
 
     Attributes:
-        coverage: Share of inputs that are kept.
-        edge_macs: Multiply-accumulates of router and base.
-        cloud_macs: Expected multiply-accumulates in the cloud.
-        payload_bytes: Expected encoded bytes sent.
+        coverage: Share of inputs that are answered without the cloud.
+        edge_macs: Multiply-accumulates on the edge.
+        cloud_macs: Multiply-accumulates in the cloud.
+        payload_bytes: Encoded bytes sent.
         edge_ms: Time on the device.
-        link_ms: Expected time of sending and of the round trip.
-        cloud_ms: Expected time in the cloud.
-        energy_mj: The device's expected energy, or None where its power is not known.
+        link_ms: Time of sending and of the round trip.
+        cloud_ms: Time in the cloud.
+        edge_mj: The device's energy for computing, or None where its power is not known.
+        link_mj: Its energy for sending and for waiting for the round trip, or None likewise.
+        cloud_mj: Its energy for waiting for the cloud, or None likewise.
     """
 
     coverage: float
@@ -35,104 +36,80 @@ class Estimate:
     edge_ms: float
     link_ms: float
     cloud_ms: float
-    energy_mj: float | None
+    edge_mj: float | None
+    link_mj: float | None
+    cloud_mj: float | None
 
     @property
     def macs(self) -> float:
-        """Expected multiply-accumulates, wherever they run (selective query, eq. 2)."""
+        """Multiply-accumulates, wherever they run (selective query, eq. 2)."""
         return self.edge_macs + self.cloud_macs
 
     @property
     def latency_ms(self) -> float:
-        """Expected latency."""
+        """Latency: the times on the way are one after another."""
         return self.edge_ms + self.link_ms + self.cloud_ms
 
-
-@dataclass(frozen=True, slots=True)
-class QueryPrice:
-    """Price of each part of a selective query, for one input.
-
-    Attributes:
-        device: The edge device.
-        edge_macs: Multiply-accumulates of router and base.
-        cloud_macs: Multiply-accumulates of the global.
-        payload_bytes: Encoded size of what is sent: one number, or ``(N,)``.
-        edge_ms: Time of router and base on the device.
-        sending_ms: Time in which the device sends, like ``payload_bytes``.
-        round_trip_ms: Round trip of the link.
-        cloud_ms: Time of the global in the cloud.
-    """
-
-    device: Device
-    edge_macs: int
-    cloud_macs: int
-    payload_bytes: float | Floats
-    edge_ms: float
-    sending_ms: float | Floats
-    round_trip_ms: float
-    cloud_ms: float
-
-    def costs(self) -> Costs:
-        """Return the unit costs from which operating points are computed."""
-        sending_ms = np.asarray(self.sending_ms, np.float64)
-        waiting_ms = np.full_like(sending_ms, self.round_trip_ms + self.cloud_ms)
-        energy = None
-        if self.device.power is not None:
-            energy = UnitCost(
-                energy_mj(self.device, self.edge_ms, 0.0, 0.0),
-                energy_mj(self.device, np.zeros_like(sending_ms), sending_ms, waiting_ms),
-            )
-        return Costs(
-            macs=UnitCost(self.edge_macs, self.cloud_macs),
-            payload_bytes=UnitCost(0.0, self.payload_bytes),
-            latency_ms=UnitCost(self.edge_ms, sending_ms + waiting_ms),
-            energy_mj=energy,
-        )
-
-    def at(self, coverage: float) -> Estimate:
-        """Return the expected cost at a ``coverage``, any input being as likely sent as another."""
-        sent, energy = 1 - coverage, self.costs().energy_mj
-        return Estimate(
-            coverage=coverage,
-            edge_macs=self.edge_macs,
-            cloud_macs=sent * self.cloud_macs,
-            payload_bytes=sent * float(np.mean(self.payload_bytes)),
-            edge_ms=self.edge_ms,
-            link_ms=sent * (float(np.mean(self.sending_ms)) + self.round_trip_ms),
-            cloud_ms=sent * self.cloud_ms,
-            energy_mj=None if energy is None else energy.at(coverage),
-        )
+    @property
+    def energy_mj(self) -> float | None:
+        """The device's energy, or None where its power is not known."""
+        if self.edge_mj is None or self.link_mj is None or self.cloud_mj is None:
+            return None
+        return self.edge_mj + self.link_mj + self.cloud_mj
 
 
-def price_query(
-    edge_layers: Iterable[Layer],
-    cloud_layers: Iterable[Layer],
-    payload_bytes: float | np.ndarray[Any, Any],
-    *,
-    device: Device,
-    cloud: Device,
-    link: Link,
-) -> QueryPrice:
-    """Price a selective query from its programs' layers.
+def estimate(
+    plan: Plan,
+    prices: Prices,
+    link_at: Links,
+    reach: Mapping[Path, float],
+    payload_bytes: Payloads,
+) -> Estimate:
+    """Return the expected cost of one input of any plan.
+
+    The time on the way to a leaf is the sum of what its steps take: programs, and for each cloud
+    step a transfer. Programs need layers, and no files, so candidates are priced like bundles.
 
     Args:
-        edge_layers: Layers of the edge's program: base and router.
-        cloud_layers: Layers of the cloud's program: the global.
-        payload_bytes: Encoded size of what is sent: one number, or ``(N,)``.
-        device: Profile of the edge device.
-        cloud: Profile of the cloud's machine.
-        link: What lies between.
+        plan: The plan.
+        prices: What its programs take; see `price_plan`.
+        link_at: One link, or the link that a cloud step at a path meets: a model tree prices each
+            branch at its own bandwidth.
+        reach: Share of inputs that reach each leaf; see `reach_of` and `reach_at`.
+        payload_bytes: Encoded bytes that cloud steps send: one number for all, or by path and
+            codec, each a number or ``(n,)``; see `payloads_of`.
+
+    Raises:
+        ConfigError: The shares do not fit the plan, a program has no price, or what a step sends
+            is not known, or no size.
+        PlanError: Two cloud steps follow one another with no fork between.
     """
-    edge_layers, cloud_layers = tuple(edge_layers), tuple(cloud_layers)
-    sizes, where = np.unique(payload_bytes, return_inverse=True)
-    sending_ms = np.array([link.transfer_ms(round(size)) - link.rtt_ms for size in sizes])
-    return QueryPrice(
-        device=device,
-        edge_macs=total_macs(edge_layers),
-        cloud_macs=total_macs(cloud_layers),
-        payload_bytes=payload_bytes,
-        edge_ms=compute_ms(edge_layers, device),
-        sending_ms=sending_ms[where].reshape(np.shape(payload_bytes)),
-        round_trip_ms=link.rtt_ms,
-        cloud_ms=compute_ms(cloud_layers, cloud),
+    check_reach(plan, reach)
+    asking = [path for path, _ in plan.steps("cloud")]
+    coverage = sum(
+        share
+        for leaf, share in reach.items()
+        if not any(leaf[: len(path)] == path for path in asking)
+    )
+    spent = Priced(plan, prices, link_at, payload_bytes).expected(reach)
+    return estimate_of(spent, coverage, prices.device)
+
+
+def estimate_of(spent: Spending, coverage: float, device: Device) -> Estimate:
+    """Return mean spending as an estimate, with the ``device``'s energy."""
+
+    def energy(edge_ms: float = 0, sending_ms: float = 0, waiting_ms: float = 0) -> float | None:
+        if device.power is None:
+            return None
+        return energy_mj(device, edge_ms, sending_ms, waiting_ms)
+
+    mean = {name: float(np.mean(amount)) for name, amount in spent.amounts()}
+    sending_ms, round_trip_ms = mean.pop("sending_ms"), mean.pop("round_trip_ms")
+    return Estimate(
+        coverage=coverage,
+        **mean,
+        link_ms=sending_ms + round_trip_ms,
+        edge_mj=energy(edge_ms=mean["edge_ms"]),
+        link_mj=energy(sending_ms=sending_ms, waiting_ms=round_trip_ms),
+        cloud_mj=energy(waiting_ms=mean["cloud_ms"]),
     )

@@ -1,7 +1,9 @@
 """Choosing the threshold of a selective query from its rehearsal."""
 
-from hybridge.cost.estimate import price_query
 from hybridge.cost.operating import OperatingPoint, measure_at
+from hybridge.cost.price import price_plan
+from hybridge.cost.query import price_query
+from hybridge.cost.reach import selective_query
 from hybridge.cost.surroundings import Surroundings
 from hybridge.cost.target import Target, choose
 from hybridge.errors import PlanError
@@ -27,29 +29,25 @@ def tune(
         InfeasibleError: No threshold reaches the target; names the nearest value that one does.
         PlanError: The plan is not a selective query.
     """
-    steps = list(plan.steps("cloud"))
-    if len(steps) != 1 or len(steps[0][0]) != 1:
+    query = selective_query(plan)
+    if query is None:
         raise PlanError(
-            "tuning expects one fork with one cloud step below it, "
-            f"got a plan with {len(steps)} cloud steps"
+            "tuning expects one fork, which keeps inputs by score or sends them to one cloud "
+            f"step; got a plan with {len(list(plan.steps('cloud')))} cloud steps"
         )
-    path, step = steps[0]
-    fork = path[:-1]
     around = surroundings.look_up()
     price = price_query(
-        [layer for program in plan.programs_at("edge") for layer in program.layers],
-        plan.programs[step.program].layers,
-        rehearsal.payload_bytes[path, step.codec],
-        device=around.device,
-        cloud=around.cloud,
-        link=around.link,
+        plan,
+        price_plan(plan, around.device, around.cloud),
+        around.link,
+        rehearsal.payload_bytes[query.sent, query.codec],
     )
     right = (
-        rehearsal.answers((*fork, 0)) == rehearsal.truth,
-        rehearsal.answers(path, step.codec) == rehearsal.truth,
+        rehearsal.answers(query.kept) == rehearsal.truth,
+        rehearsal.answers(query.sent, query.codec) == rehearsal.truth,
     )
-    score = rehearsal.score[fork]
-    held_out = rehearsal.held_out_score.get(fork, score)
+    score = rehearsal.score[()]
+    held_out = rehearsal.held_out_score.get((), score)
     costs = price.costs()
     judged = held_out if target.what == "accuracy" else score
     threshold = choose(judged, *right, costs, target).threshold
