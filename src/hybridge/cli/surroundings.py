@@ -19,16 +19,16 @@ LinkOption = Annotated[
 ]
 
 
-def surroundings_of(bundle: "Bundle", **given: str | None) -> "Surroundings":
+def surroundings_of(bundle: "Bundle | None", **given: str | None) -> "Surroundings":
     """Return what ``bundle`` was made for, with what the command line changes.
 
     Args:
-        bundle: Its metadata may hold the recipe that it was made by.
+        bundle: Its metadata may hold the recipe that it was made by. None stands for the defaults.
         given: ``device``, ``cloud`` or ``link`` as given; None where not.
     """
     from hybridge.cost.surroundings import Surroundings
 
-    stored: Any = bundle.metadata
+    stored: Any = None if bundle is None else bundle.metadata
     for key in ("recipe", "deploy", "surroundings"):
         stored = stored.get(key) if isinstance(stored, dict) else None
     changed = {key: value for key, value in given.items() if value is not None}

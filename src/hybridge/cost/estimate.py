@@ -1,15 +1,19 @@
 """What a plan will cost on a device, over a link, before it is run."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from hybridge.cost.device import Device
-from hybridge.cost.price import Prices, energy_mj
-from hybridge.cost.reach import check_reach
+from hybridge.cost.price import Prices, energy_mj, price_plan
+from hybridge.cost.reach import check_reach, only_leaf, payloads_of, reach_at, reach_of
 from hybridge.cost.spending import Links, Payloads, Priced, Spending
+from hybridge.cost.surroundings import Around
+from hybridge.errors import ConfigError
 from hybridge.plan.plan import Path, Plan
+from hybridge.plan.rehearsal import Rehearsal, leaf_of_each
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +99,42 @@ def estimate(
     return estimate_of(spent, coverage, prices.device)
 
 
+def estimate_around(
+    plan: Plan,
+    rehearsal: Rehearsal | None,
+    around: Around,
+    coverage: float | None = None,
+    payload_bytes: float | None = None,
+) -> Estimate:
+    """Return the expected cost of one input of a bundle's plan.
+
+    Args:
+        plan: The plan.
+        rehearsal: Says what the plan's choosers do, and what is sent; None where both are given.
+        around: Profiles that price the plan.
+        coverage: Share of inputs kept, any as likely as another; None for what the plan's own
+            choosers keep of the rehearsal. Only a selective query takes one.
+        payload_bytes: Encoded bytes of what is sent; None for the rehearsal's.
+
+    Raises:
+        ConfigError: The coverage does not fit the plan, or what the rehearsal would say is
+            neither rehearsed nor given.
+    """
+    leaves: Sequence[Path] | None = None
+    if coverage is not None:
+        reach = reach_at(plan, coverage)
+    elif rehearsal is not None:
+        leaves = leaf_of_each(plan, rehearsal)
+        reach = reach_of(leaves)
+    else:
+        reach = {only_leaf(plan): 1.0}
+    sizes: Payloads = {} if rehearsal is None else payloads_of(rehearsal, leaves)
+    prices = price_plan(plan, around.device, around.cloud)
+    return estimate(
+        plan, prices, around.link, reach, sizes if payload_bytes is None else payload_bytes
+    )
+
+
 def estimate_of(spent: Spending, coverage: float, device: Device) -> Estimate:
     """Return mean spending as an estimate, with the ``device``'s energy."""
 
@@ -104,6 +144,8 @@ def estimate_of(spent: Spending, coverage: float, device: Device) -> Estimate:
         return energy_mj(device, edge_ms, sending_ms, waiting_ms)
 
     mean = {name: float(np.mean(amount)) for name, amount in spent.amounts()}
+    if beyond := [name for name, amount in mean.items() if not math.isfinite(amount)]:
+        raise ConfigError(f"expected amounts that can be priced, got too large a {beyond[0]}")
     sending_ms, round_trip_ms = mean.pop("sending_ms"), mean.pop("round_trip_ms")
     return Estimate(
         coverage=coverage,

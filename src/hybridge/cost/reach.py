@@ -63,6 +63,17 @@ def reach_at(plan: Plan, coverage: float) -> dict[Path, float]:
     return {query.kept: coverage, query.sent: 1 - coverage}
 
 
+def only_leaf(plan: Plan) -> Path:
+    """Return the leaf of a plan without forks; raises `ConfigError` where there are several."""
+    leaves = _leaves(plan)
+    if len(leaves) > 1:
+        raise ConfigError(
+            f"expected a rehearsal or a coverage to tell how often each of {len(leaves)} branches "
+            "is taken, got neither; give a coverage, or rehearse the plan"
+        )
+    return leaves[0]
+
+
 def reach_of(leaves: Sequence[Path]) -> dict[Path, float]:
     """Return the share of inputs at each leaf, from the leaf of each of ``N`` inputs.
 
@@ -91,13 +102,17 @@ def payloads_of(rehearsal: Rehearsal, leaves: Sequence[Path] | None = None) -> d
 
 def check_reach(plan: Plan, reach: Mapping[Path, float]) -> None:
     """Raise `ConfigError` unless ``reach`` gives leaves of ``plan`` shares that add up to 1."""
-    leaves = {placed.path for placed in plan.nodes() if isinstance(placed.node, Leaf)}
-    if unknown := sorted(set(reach) - leaves):
-        raise ConfigError(f"the plan has no leaf at {unknown}; its leaves are {sorted(leaves)}")
+    leaves = _leaves(plan)
+    if unknown := sorted(set(reach) - set(leaves)):
+        raise ConfigError(f"the plan has no leaf at {unknown}; its leaves are {leaves}")
     for leaf, share in reach.items():
         check_share(f"reach of leaf {leaf}", share)
     if not math.isclose(total := sum(reach.values()), 1, abs_tol=_ROUNDING):
         raise ConfigError(f"expected the reach of all leaves to add up to 1, got {total:g}")
+
+
+def _leaves(plan: Plan) -> list[Path]:
+    return [placed.path for placed in plan.nodes() if isinstance(placed.node, Leaf)]
 
 
 def _floats(sizes: Floats) -> Floats:

@@ -165,5 +165,5 @@ class Priced:
 def sending_ms(link: Link, payload_bytes: Amounts) -> Amounts:
     """Return the time of sending, without the round trip, for one size or for each of many."""
     sizes, where = np.unique(payload_bytes, return_inverse=True)
-    sending = np.array([link.transfer_ms(size) - link.rtt_ms for size in sizes])
+    sending = np.array([link.transfer_ms(size) - link.rtt_ms for size in sizes.tolist()])
     return sending[where].reshape(np.shape(payload_bytes))

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from hybridge.cost.device import Device, devices
+from hybridge.cost.device import Device, device_named, powers
 from hybridge.links.link import Link, link_named
 from hybridge.plan.tensors import Frozen
 
@@ -23,7 +23,7 @@ class Around:
 
 
 class Surroundings(Frozen):
-    """What a plan is priced for, by the names of presets.
+    """What a plan is priced for: presets by name, or ``.json`` files.
 
     Attributes:
         device: Profile of the edge device.
@@ -35,6 +35,17 @@ class Surroundings(Frozen):
     cloud: str = "v100"
     link: str = "lte"
 
-    def look_up(self) -> Around:
-        """Return what is named; raises `UnknownNameError` with the nearest name."""
-        return Around(devices.get(self.device), devices.get(self.cloud), link_named(self.link))
+    def look_up(self, power: str | None = None) -> Around:
+        """Return what is named.
+
+        Args:
+            power: Name in `powers` of what the device draws instead of what its profile says.
+
+        Raises:
+            UnknownNameError: There is no such preset; names the nearest.
+            DataError: A file cannot be read, or does not hold what it should.
+        """
+        device = device_named(self.device)
+        if power is not None:
+            device = device.model_copy(update={"power": powers.get(power)})
+        return Around(device, device_named(self.cloud), link_named(self.link))
