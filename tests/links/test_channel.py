@@ -4,7 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hybridge.links.channel import Channel
-from hybridge.links.trace import Trace, cellular
+from hybridge.links.synth import cellular
+from hybridge.links.trace import Trace
 
 MBIT = 125_000  # bytes
 

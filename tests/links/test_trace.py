@@ -6,21 +6,10 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from hybridge.errors import ConfigError
-from hybridge.links.trace import Trace, cellular
+from hybridge.links.trace import Trace, grid, joined
+from trace_strategies import traces
 
 STEPS = Trace([0, 1, 3], [8e3, 0, 16e3], 4)
-
-
-@st.composite
-def traces(draw):
-    lengths_s = draw(st.lists(st.floats(0.01, 10), min_size=1, max_size=6))
-    rates = draw(
-        st.lists(
-            st.just(0.0) | st.floats(1e3, 1e8), min_size=len(lengths_s), max_size=len(lengths_s)
-        )
-    )
-    edges = np.cumsum([0, *lengths_s])
-    return Trace(edges[:-1].tolist(), rates, float(edges[-1]))
 
 
 @pytest.mark.parametrize(
@@ -75,26 +64,69 @@ def test_what_is_no_trace_is_refused(times_s, rates, duration_s):
         Trace(times_s, rates, duration_s)
 
 
-def test_cellular_is_repeated_by_its_seed():
-    assert cellular(7).bandwidth_bps == cellular(7).bandwidth_bps
-    assert cellular(7).bandwidth_bps != cellular(8).bandwidth_bps
+@given(traces(), st.floats(0.01, 30))
+def test_resampling_loses_no_bit(trace, step_s):
+    coarse = trace.resampled(step_s)
+    assert coarse.duration_s == trace.duration_s
+    assert coarse.mean_bps == pytest.approx(trace.mean_bps)
+    lengths_s = coarse.lengths_s
+    assert lengths_s[:-1] == pytest.approx(step_s)
+    assert 0 < lengths_s[-1] <= step_s * (1 + 1e-9) or len(lengths_s) == 1
+    for end_s in coarse.times_s:
+        assert coarse.bits_by(end_s) == pytest.approx(trace.bits_by(end_s), rel=1e-9, abs=1e-3)
 
 
-@given(st.integers(0, 1000), st.floats(0.1, 100), st.floats(0.5, 900))
-def test_cellular_meets_its_mean_and_duration(seed, mean_mbps, duration_s):
-    trace = cellular(seed, duration_s, mean_mbps)
-    assert trace.mean_bps == pytest.approx(mean_mbps * 1e6)
-    assert trace.duration_s == duration_s
+def test_resampling_takes_means():
+    assert STEPS.resampled(2).bandwidth_bps == (4e3, 8e3)
+    assert STEPS.resampled(3).bandwidth_bps == pytest.approx((8e3 / 3, 16e3))
+    assert STEPS.resampled(100).bandwidth_bps == (6e3,)
 
 
-def test_cellular_swings_and_stays():
-    rates = np.array(cellular(0, 3600).bandwidth_bps)
-    assert rates.std() / rates.mean() > 0.4
-    assert rates.min() < 0.1 * rates.mean()
-    assert np.corrcoef(rates[:-1], rates[1:])[0, 1] > 0.6
+def test_what_rounding_leaves_over_is_no_piece():
+    assert len(grid(0.6000000000000001, 0.2)) == 4
+    assert len(Trace([0], [1], 120.002).resampled(0.001).times_s) == 120_002
 
 
-@pytest.mark.parametrize(("seed", "mbps"), [(-1, 5), (0, math.nan), (0, 0), (0, -1), (0, math.inf)])
-def test_cellular_refuses_what_cannot_work(seed, mbps):
-    with pytest.raises(ConfigError, match="positive mean_mbps"):
-        cellular(seed, mean_mbps=mbps)
+@pytest.mark.parametrize("step_s", [0, -1, math.nan, math.inf, 1e-9])
+def test_steps_that_cannot_be_are_refused(step_s):
+    with pytest.raises(ConfigError, match="step"):
+        STEPS.resampled(step_s)
+
+
+@given(traces(), st.floats(0, 1), st.floats(0, 1))
+def test_a_cut_is_what_lay_there(trace, one, other):
+    begin_s, end_s = sorted((one * trace.duration_s, other * trace.duration_s))
+    assume(end_s - begin_s > 1e-6)
+    cut = trace.between(begin_s, end_s)
+    assert cut.duration_s == pytest.approx(end_s - begin_s)
+    for at_s in np.linspace(0.01, 0.99, 7) * cut.duration_s:
+        crossed = trace.bits_by(begin_s + at_s) - trace.bits_by(begin_s)
+        assert cut.bits_by(at_s) == pytest.approx(crossed, rel=1e-6, abs=1)
+
+
+def test_a_cut_of_everything_is_everything():
+    cut = STEPS.between(0, 4)
+    assert (cut.times_s, cut.bandwidth_bps) == (STEPS.times_s, STEPS.bandwidth_bps)
+    assert STEPS.between(1, 3).bandwidth_bps == (0,)
+
+
+@pytest.mark.parametrize(("begin_s", "end_s"), [(-1, 2), (2, 2), (3, 1), (0, 4.1), (math.nan, 2)])
+def test_cuts_that_cannot_be_are_refused(begin_s, end_s):
+    with pytest.raises(ConfigError, match="trace of 4 s"):
+        STEPS.between(begin_s, end_s)
+
+
+@given(st.lists(traces(), min_size=1, max_size=4))
+def test_joined_traces_follow_each_other(parts):
+    whole = joined(parts)
+    begin_s = 0.0
+    for part in parts:
+        crossed = whole.bits_by(begin_s + part.duration_s / 2) - whole.bits_by(begin_s)
+        assert crossed == pytest.approx(part.bits_by(part.duration_s / 2), rel=1e-6, abs=1)
+        begin_s += part.duration_s
+    assert whole.duration_s == pytest.approx(begin_s)
+
+
+def test_nothing_cannot_be_joined():
+    with pytest.raises(ConfigError, match="at least one"):
+        joined([])

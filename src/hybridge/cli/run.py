@@ -104,7 +104,7 @@ def _transport(
     cloud: str | None, link_seed: int | None, link_mbps: float, rtt_ms: float
 ) -> "Transport | None":
     """Return what carries messages to the cloud, shaped where a seed is given."""
-    from hybridge.links.trace import cellular
+    from hybridge.links.synth import cellular
     from hybridge.runtime.edge.grpc import GrpcTransport
     from hybridge.runtime.edge.shaped import Shaped
 

@@ -1,13 +1,24 @@
 """A link of fixed bandwidth and round trip, and what a transfer over it takes."""
 
-from dataclasses import dataclass
+import json
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import ClassVar
 
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from hybridge.errors import DataError
 from hybridge.registry import Registry
+
+_SUFFIX = ".json"
 
 
 @dataclass(frozen=True, slots=True)
 class Link:
     """A link as a plan's cost sees it.
+
+    Raises `ValueError` where a number is negative or not finite, or the bandwidth is 0.
 
     Attributes:
         bandwidth_bps: Bits per second from the edge to the cloud; positive.
@@ -17,6 +28,8 @@ class Link:
         byte_ms: Linear part of ``f(S|W)``: what every byte takes beyond sending.
     """
 
+    __pydantic_config__: ClassVar = ConfigDict(extra="forbid")
+
     bandwidth_bps: float
     rtt_ms: float = 0.0
     provenance: str = ""
@@ -24,11 +37,11 @@ class Link:
     byte_ms: float = 0.0
 
     def __post_init__(self) -> None:
-        if not self.bandwidth_bps > 0 or not self.rtt_ms >= 0:
-            raise ValueError(
-                f"expected a positive bandwidth_bps and an rtt_ms of at least 0, "
-                f"got {self.bandwidth_bps} and {self.rtt_ms}"
-            )
+        if not 0 < self.bandwidth_bps < math.inf:
+            raise ValueError(f"expected a positive bandwidth_bps, got {self.bandwidth_bps}")
+        for name in ("rtt_ms", "message_ms", "byte_ms"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"expected {name} of 0 or more, got {getattr(self, name)}")
 
     def transfer_ms(self, payload_bytes: int) -> float:
         """Return the milliseconds of a transfer: ``f(S|W) + S/W + RTT`` (model tree, section V).
@@ -43,19 +56,50 @@ class Link:
         """Return ``f(S|W)``: what a message takes beyond its sending and the round trip."""
         return self.message_ms + self.byte_ms * payload_bytes
 
+    def save(self, path: Path) -> None:
+        """Write the link as JSON."""
+        path.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
+
 
 links: Registry[Link] = Registry("link")
 """Preset links, by name."""
 
 
 def link_named(name: str) -> Link:
-    """Return the preset called ``name``; raises `UnknownNameError` with the nearest name."""
-    return links.get(name)
+    """Return a preset, or the link in a file whose name ends with ``.json``.
+
+    Raises:
+        UnknownNameError: There is no such preset; names the nearest.
+        DataError: The file cannot be read, or holds no link.
+    """
+    return load_link(Path(name)) if name.endswith(_SUFFIX) else links.get(name)
+
+
+def load_link(path: Path) -> Link:
+    """Return the link in a JSON file; raises `DataError` where there is none."""
+    try:
+        return TypeAdapter(Link).validate_json(path.read_bytes())
+    except OSError as error:
+        raise DataError(f"cannot read link {path}: {error.strerror or error}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        fault = f"{where}: {first['msg']}" if where else first["msg"]
+        raise DataError(
+            f"{path} is no link: {' '.join(fault.split())}; 'hybridge links list NAME --json' "
+            "prints one to compare with"
+        ) from error
 
 
 def _measured(payload_bytes: int, transfer_ms: float, rtt_ms: float, provenance: str) -> Link:
     """Return the link on which ``payload_bytes`` take ``transfer_ms``, round trip included."""
     return Link(8000 * payload_bytes / (transfer_ms - rtt_ms), rtt_ms, provenance)
+
+
+def _nearer(name: str, rtt_ms: float) -> Link:
+    """Return the preset ``name`` with the round trip to an edge that is near."""
+    source = f"bandwidth of {name!r}; round trip to a near edge, public median"
+    return Link(links.get(name).bandwidth_bps, rtt_ms, source)
 
 
 _IMAGE = "selective query, section 4 (after Kang et al., 2017): 152 KB take {} ms in all; {}"
@@ -68,6 +112,8 @@ links.add(
     "lte",
     _measured(152_000, 180, 80, _IMAGE.format(180, "round trip to a cloud, public median")),
 )
+links.add("wifi-near", _nearer("wifi", 2))
+links.add("lte-near", _nearer("lte", 42))
 links.add("3g", _measured(152_000, 870, 150, _IMAGE.format(870, "round trip assumed")))
 links.add(
     "lora-1mbps",

@@ -7,10 +7,16 @@ import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from itertools import accumulate, pairwise
+from typing import Any
 
 import numpy as np
 
 from hybridge.errors import ConfigError
+
+Floats = np.ndarray[Any, np.dtype[np.float64]]
+
+#: More pieces than any recording has, and fewer than fill the memory.
+MAX_PIECES = 10_000_000
 
 
 class Trace:
@@ -80,6 +86,70 @@ class Trace:
         left = within - self._bits[piece]
         return rounds * self.duration_s + self.times_s[piece] + left / self.bandwidth_bps[piece]
 
+    @property
+    def lengths_s(self) -> Floats:
+        """``(N,)`` lengths of the pieces."""
+        return np.diff(self.times_s, append=self.duration_s)
+
+    def resampled(self, step_s: float) -> "Trace":
+        """Return the trace in pieces of ``step_s``, each at its mean: no bit is lost.
+
+        The last piece is shorter where ``step_s`` does not divide the duration. Raises
+        `ConfigError` where ``step_s`` is no length, or makes more than 10 million pieces.
+        """
+        edges_s = grid(self.duration_s, step_s)
+        bits = np.interp(edges_s, (*self.times_s, self.duration_s), self._bits)
+        rates = np.diff(bits) / np.diff(edges_s)
+        return Trace(edges_s[:-1].tolist(), rates.tolist(), self.duration_s)
+
+    def between(self, begin_s: float, end_s: float) -> "Trace":
+        """Return what lies between two times of the trace, on a clock that begins at 0 again.
+
+        Raises `ConfigError` unless ``0 <= begin_s < end_s <= duration_s``.
+        """
+        if not 0 <= begin_s < end_s <= self.duration_s:
+            raise ConfigError(
+                f"expected a begin before an end in a trace of {self.duration_s:g} s, "
+                f"got {begin_s:g} and {end_s:g}"
+            )
+        first, last = bisect_right(self.times_s, begin_s), bisect_left(self.times_s, end_s)
+        times_s = [0.0, *(self.times_s[at] - begin_s for at in range(first, last))]
+        return Trace(times_s, self.bandwidth_bps[first - 1 : last], end_s - begin_s)
+
+
+def joined(traces: Sequence[Trace]) -> Trace:
+    """Return the traces one after another; raises `ConfigError` where there is none."""
+    if not traces:
+        raise ConfigError("expected at least one trace to join, got none")
+    begins_s = accumulate((trace.duration_s for trace in traces), initial=0.0)
+    parts = list(zip(begins_s, traces, strict=False))
+    times_s = [begin_s + time_s for begin_s, trace in parts for time_s in trace.times_s]
+    bps = [rate for trace in traces for rate in trace.bandwidth_bps]
+    return Trace(times_s, bps, parts[-1][0] + traces[-1].duration_s)
+
+
+def grid(duration_s: float, step_s: float) -> Floats:
+    """Return ``(M + 1,)`` edges of pieces of ``step_s`` that fill a duration.
+
+    The last piece is shorter where ``step_s`` does not divide the duration. Raises `ConfigError`
+    where either is no length, or where there are more than 10 million pieces.
+    """
+    if not (0 < step_s < math.inf and 0 < duration_s < math.inf):
+        raise ConfigError(
+            f"expected a step and a duration of more than 0 s, got {step_s:g} and {duration_s:g}"
+        )
+    steps = duration_s / step_s
+    if steps > MAX_PIECES:
+        raise ConfigError(
+            f"expected at most {MAX_PIECES:,} steps, got {steps:.3g}: {duration_s:g} s in steps of "
+            f"{step_s:g} s"
+        )
+    # Less a little: what rounding leaves over is no piece of its own.
+    whole = max(1, math.ceil(steps * (1 - 1e-12)))
+    edges_s: Floats = np.arange(whole + 1, dtype=np.float64) * step_s
+    edges_s[-1] = duration_s
+    return edges_s
+
 
 def _check(times_s: tuple[float, ...], bandwidth_bps: tuple[float, ...], duration_s: float) -> None:
     if not times_s or len(times_s) != len(bandwidth_bps):
@@ -92,51 +162,3 @@ def _check(times_s: tuple[float, ...], bandwidth_bps: tuple[float, ...], duratio
         raise ValueError("expected times_s that rise from 0 and end before duration_s")
     if any(not 0 <= rate < math.inf for rate in bandwidth_bps):
         raise ValueError("expected finite bandwidths of 0 bit/s or more")
-
-
-#: States of the cellular generator: share of the mean bandwidth, and mean stay in seconds.
-_STATES = ((0.05, 2.0), (0.4, 6.0), (1.0, 10.0), (1.9, 8.0))
-_SPREAD = 0.25  # standard deviation of the logarithm of bandwidth within a state
-
-
-def cellular(
-    seed: int, duration_s: float = 600.0, mean_mbps: float = 5.0, step_s: float = 1.0
-) -> Trace:
-    """Return a trace that changes as a moving phone's uplink does.
-
-    A Markov chain walks between four neighbouring states, from nearly an outage to twice the
-    mean; within a state, bandwidth scatters log-normally from step to step.
-
-    Args:
-        seed: Same seed, same trace.
-        duration_s: Length before it repeats.
-        mean_mbps: Mean bandwidth of the whole trace, met exactly.
-        step_s: Length of a piece.
-
-    Raises `ConfigError` where the seed is negative or the mean is not a positive number.
-    """
-    if seed < 0 or not 0 < mean_mbps < math.inf:
-        raise ConfigError(
-            f"expected a seed of 0 or more and a positive mean_mbps, got {seed} and {mean_mbps}"
-        )
-    rng = np.random.default_rng(seed)
-    steps = max(1, math.ceil(duration_s / step_s))
-    state = int(rng.integers(len(_STATES)))
-    shares = np.empty(steps)
-    for step in range(steps):
-        share, stay_s = _STATES[state]
-        shares[step] = share * rng.lognormal(0.0, _SPREAD)
-        if rng.random() < step_s / stay_s:
-            state = _neighbour(state, rng)
-    times_s = np.arange(steps) * step_s
-    lengths_s = np.diff(times_s, append=duration_s)
-    mean_share = float(shares @ lengths_s) / duration_s
-    return Trace(times_s.tolist(), (shares / mean_share * mean_mbps * 1e6).tolist(), duration_s)
-
-
-def _neighbour(state: int, rng: np.random.Generator) -> int:
-    if state == 0:
-        return 1
-    if state == len(_STATES) - 1:
-        return state - 1
-    return state + (1 if rng.random() < 0.5 else -1)

@@ -4,7 +4,8 @@ import pytest
 from hybridge.codecs.codec import codec_named
 from hybridge.errors import ConfigError, RefusedError, TransportError
 from hybridge.links.faults import Fault, FaultSchedule
-from hybridge.links.trace import Trace, cellular
+from hybridge.links.synth import cellular
+from hybridge.links.trace import Trace
 from hybridge.runtime.clock import ManualClock, SystemClock
 from hybridge.runtime.edge.mock import MockTransport
 from hybridge.runtime.edge.shaped import Shaped
