@@ -13,7 +13,7 @@ from hybridge.cost.query import price_parts, price_query
 from hybridge.cost.reach import payloads_of, reach_at
 from hybridge.errors import ConfigError, PlanError
 from hybridge.links.link import Link, links
-from hybridge.plan.plan import Step
+from hybridge.plan.plan import Plan, Step
 from hybridge.plan.variants import edge_only
 from paper_latency import ROWS
 from priced_plans import conv, outline, tree_plan, with_macs
@@ -119,24 +119,40 @@ def test_sizes_may_differ_from_input_to_input(tmp_path):
     assert price.at(0).payload_bytes == pytest.approx(400_000 / 3)
 
 
-def test_an_edge_step_on_the_way_to_the_cloud_costs_those_that_are_sent(tmp_path):
-    """A front on the edge below the fork, whose features are sent."""
-    plan = with_macs(pair_plan(tmp_path), base=1_000_000, **{"global": 10_000_000})
-    (kept, sent) = plan.root.then.children
-    front = Step(program="front", place="edge", feeds={"x": "pixels"}, then=sent)
-    fork = plan.root.then.model_copy(update={"children": (kept, front)})
-    program = outline("front", 3_000_000).model_copy(update={"inputs": (plan.input,)})
-    program = program.model_copy(update={"inputs": (plan.input.model_copy(update={"name": "x"}),)})
-    longer = plan.model_copy(
-        update={
-            "root": plan.root.model_copy(update={"then": fork}),
-            "programs": {**plan.programs, "front": program},
-        }
+def with_front(plan, child):
+    """Return ``plan`` with one more program on the edge, on the way to a child of its fork."""
+    fork = plan.root.then
+    children = list(fork.children)
+    children[child] = Step(
+        program="front", place="edge", feeds={"x": "pixels"}, then=children[child]
     )
+    pixels = plan.input.model_copy(update={"name": "x"})
+    front = outline("front", 3_000_000).model_copy(update={"inputs": (pixels,)})
+    fork = fork.model_copy(update={"children": tuple(children)})
+    return Plan(
+        input=plan.input,
+        programs={**plan.programs, "front": front},
+        root=plan.root.model_copy(update={"then": fork}),
+    )
+
+
+def test_an_edge_step_on_the_way_to_the_cloud_costs_what_is_sent(tmp_path):
+    plan = with_macs(pair_plan(tmp_path), base=1_000_000, **{"global": 10_000_000})
+    longer = with_front(plan, child=1)
     price = price_query(longer, price_plan(longer, PHONE, V100), links.get("lte"), 10)
     assert price.at(1).edge_macs == 1e6
     assert price.at(0.5).edge_macs == 2.5e6
     assert price.costs().macs.cloud == pytest.approx(13e6)
+
+
+def test_an_edge_step_on_the_way_home_is_estimated_but_has_no_curve(tmp_path):
+    """What is sent would cost less than nothing more."""
+    longer = with_front(with_macs(pair_plan(tmp_path)), child=0)
+    prices = price_plan(longer, PHONE, V100)
+    with pytest.raises(PlanError, match="an answer at once for what is kept"):
+        price_query(longer, prices, links.get("lte"), 10)
+    found = estimate(longer, prices, links.get("lte"), reach_at(longer, 0.5), 10)
+    assert found.edge_macs == 1e6 + 0.5 * 3e6
 
 
 def test_only_a_selective_query_has_a_curve(tmp_path):

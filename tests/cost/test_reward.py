@@ -79,6 +79,12 @@ def test_the_most_is_400_and_nothing_is_clipped():
     assert Reward().of(500, 0.25) == -50
 
 
+def test_a_floor_of_its_own():
+    reward = Reward(accuracy_floor=0.8, latency_limit_ms=100)
+    assert reward.of(100, 0.8) == 0
+    assert reward.of(50, 0.9) == pytest.approx(150 + 50)
+
+
 @given(st.floats(0, 1e4), st.floats(0, 1), st.floats(0.01, 1e3))
 def test_weights_scale_their_part(latency_ms, accuracy, weight):
     speed = Reward(latency_weight=weight, accuracy_weight=0).of(latency_ms, accuracy)
