@@ -4,12 +4,10 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from hybridge.cost.device import Device
 from hybridge.cost.price import Prices, energy_mj, price_plan
 from hybridge.cost.reach import check_reach, only_leaf, payloads_of, reach_at, reach_of
-from hybridge.cost.spending import Links, Payloads, Priced, Spending
+from hybridge.cost.spending import Links, Payloads, Priced, Spending, mean_of
 from hybridge.cost.surroundings import Around
 from hybridge.errors import ConfigError
 from hybridge.plan.plan import Path, Plan
@@ -143,15 +141,15 @@ def estimate_of(spent: Spending, coverage: float, device: Device) -> Estimate:
             return None
         return energy_mj(device, edge_ms, sending_ms, waiting_ms)
 
-    mean = {name: float(np.mean(amount)) for name, amount in spent.amounts()}
-    if beyond := [name for name, amount in mean.items() if not math.isfinite(amount)]:
+    amounts = {name: mean_of(amount) for name, amount in spent.amounts()}
+    if beyond := [name for name, amount in amounts.items() if not math.isfinite(amount)]:
         raise ConfigError(f"expected amounts that can be priced, got too large a {beyond[0]}")
-    sending_ms, round_trip_ms = mean.pop("sending_ms"), mean.pop("round_trip_ms")
+    sending_ms, round_trip_ms = amounts.pop("sending_ms"), amounts.pop("round_trip_ms")
     return Estimate(
         coverage=coverage,
-        **mean,
+        **amounts,
         link_ms=sending_ms + round_trip_ms,
-        edge_mj=energy(edge_ms=mean["edge_ms"]),
+        edge_mj=energy(edge_ms=amounts["edge_ms"]),
         link_mj=energy(sending_ms=sending_ms, waiting_ms=round_trip_ms),
-        cloud_mj=energy(waiting_ms=mean["cloud_ms"]),
+        cloud_mj=energy(waiting_ms=amounts["cloud_ms"]),
     )

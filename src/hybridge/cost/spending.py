@@ -48,7 +48,7 @@ class Spending:
 
     def mean(self, share: float = 1.0) -> "Spending":
         """Return the mean over inputs, times the ``share`` of all inputs that they are."""
-        return Spending(*(share * float(np.mean(getattr(self, name))) for name in _NAMES))
+        return Spending(*(share * mean_of(getattr(self, name)) for name in _NAMES))
 
     def amounts(self) -> Iterator[tuple[str, Amounts]]:
         """Yield every amount by its name."""
@@ -164,6 +164,13 @@ class Priced:
 
 def sending_ms(link: Link, payload_bytes: Amounts) -> Amounts:
     """Return the time of sending, without the round trip, for one size or for each of many."""
+    if isinstance(payload_bytes, (int, float)):
+        return link.transfer_ms(payload_bytes) - link.rtt_ms
     sizes, where = np.unique(payload_bytes, return_inverse=True)
     sending = np.array([link.transfer_ms(size) - link.rtt_ms for size in sizes.tolist()])
     return sending[where].reshape(np.shape(payload_bytes))
+
+
+def mean_of(amount: Amounts) -> float:
+    """Return the mean of an amount over inputs; a number is its own."""
+    return amount if isinstance(amount, (int, float)) else float(np.mean(amount))

@@ -43,16 +43,16 @@ class Link:
             if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"expected {name} of 0 or more, got {getattr(self, name)}")
 
-    def transfer_ms(self, payload_bytes: int) -> float:
+    def transfer_ms(self, payload_bytes: float) -> float:
         """Return the milliseconds of a transfer: ``f(S|W) + S/W + RTT`` (model tree, section V).
 
         Args:
-            payload_bytes: Encoded size ``S`` of what is sent.
+            payload_bytes: Encoded size ``S`` of what is sent; an expected one need not be whole.
         """
         sending_ms = 8000 * payload_bytes / self.bandwidth_bps
         return self.handling_ms(payload_bytes) + sending_ms + self.rtt_ms
 
-    def handling_ms(self, payload_bytes: int) -> float:
+    def handling_ms(self, payload_bytes: float) -> float:
         """Return ``f(S|W)``: what a message takes beyond its sending and the round trip."""
         return self.message_ms + self.byte_ms * payload_bytes
 
