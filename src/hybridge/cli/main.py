@@ -8,8 +8,10 @@ import typer
 from hybridge import __version__
 from hybridge.cli.check import check
 from hybridge.cli.demo import demo
+from hybridge.cli.estimate import estimate
 from hybridge.cli.evaluate import evaluate
 from hybridge.cli.group import Commands
+from hybridge.cli.macs import macs
 from hybridge.cli.nets import nets
 from hybridge.cli.run import run
 from hybridge.cli.serve import serve
@@ -26,7 +28,7 @@ app = typer.Typer(
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _command in (demo, check, train, evaluate, tune, show, serve, run, nets):
+for _command in (demo, check, train, evaluate, tune, estimate, show, serve, run, nets, macs):
     app.command()(_command)
 
 

@@ -1,17 +1,11 @@
 """``hybridge nets``."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from hybridge.cli.output import show, show_json
 from hybridge.errors import UnknownNameError
-
-if TYPE_CHECKING:
-    from hybridge.plan.layers import Layer
-
-#: Classes of the networks that are counted; another number changes the last layer only.
-_CLASSES = 10
 
 
 def nets(
@@ -41,6 +35,7 @@ def nets(
         Column("Network"),
         Column("Resolution"),
         Column("Channels", "number"),
+        Column("Classes", "number"),
         Column("MACs", "count"),
         Column("Parameters", "count"),
         Column("About"),
@@ -50,37 +45,33 @@ def nets(
             row["name"],
             f"{row['resolution']} x {row['resolution']}",
             row["channels"],
+            row["classes"],
             row["macs"],
             row["parameters"],
             row["about"],
         )
         for row in rows
     ]
-    show(Table(columns, lines, f"Counted with {_CLASSES} classes").rich())
+    show(Table(columns, lines).rich())
 
 
 def _row(name: str) -> dict[str, Any]:
+    from hybridge.design.graph.outline import outline
     from hybridge.design.nets import networks
-    from hybridge.plan.layers import total_macs, total_parameters
 
     info = networks.get(name)
-    layers = _layers(name)
+    graph = outline(
+        name,
+        class_count=info.class_count,
+        resolution=info.resolution,
+        channels=info.channels,
+    )
     return {
         "name": name,
         "resolution": info.resolution,
         "channels": info.channels,
-        "macs": total_macs(layers),
-        "parameters": total_parameters(layers),
+        "classes": info.class_count,
+        "macs": graph.macs,
+        "parameters": graph.parameters,
         "about": info.about,
     }
-
-
-def _layers(name: str) -> tuple["Layer", ...]:
-    import torch
-
-    from hybridge.design.graph.count import count_layers
-    from hybridge.design.nets import build, networks
-
-    info = networks.get(name)
-    example = torch.zeros(1, info.channels, info.resolution, info.resolution)
-    return count_layers(build(name, _CLASSES), example)

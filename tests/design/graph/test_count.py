@@ -8,19 +8,29 @@ from hybridge.design.nets import PixelNetwork, build, networks
 from hybridge.errors import ConfigError
 
 
-def counted(name: str, **options) -> tuple[float, float]:
+def counted(name: str) -> tuple[float, float]:
     info = networks.get(name)
-    network = PixelNetwork(build(name, 10, **options), info.mean, info.std)
-    pixels = torch.zeros(1, *info.geometry.shape, dtype=torch.uint8)
+    with torch.device("meta"):
+        network = PixelNetwork(build(name, info.class_count), info.mean, info.std)
+        pixels = torch.zeros(1, *info.geometry.shape, dtype=torch.uint8)
     return count_macs(network, pixels) / 1e6, count_parameters(network, pixels) / 1e6
 
 
 @pytest.mark.parametrize(
     ("name", "macs_m", "parameters_m"),
-    [("cifar_resnet20", 40.55, 0.270), ("cifar_resnet56", 125.49, 0.853)],
+    [
+        ("cifar_resnet20", 40.55, 0.270),
+        ("cifar_resnet56", 125.49, 0.853),
+        ("vgg11_cifar", 152.77, 9.228),
+        ("vgg19", 19632, 143.67),
+        ("resnet50", 4089, 25.56),
+        # What torchvision prints for its own.
+        ("resnet101", 7801, 44.549),
+        ("resnet152", 11514, 60.193),
+    ],
 )
 def test_published_networks(name, macs_m, parameters_m):
-    assert counted(name) == pytest.approx((macs_m, parameters_m), rel=0.01)
+    assert counted(name) == pytest.approx((macs_m, parameters_m), rel=0.002)
 
 
 def test_the_demos_pair_is_as_small_as_it_says():
@@ -126,6 +136,12 @@ def test_operators_without_a_price_are_refused(network, operator):
     with pytest.raises(ConfigError, match=f"{operator}.*has no price"):
         count_layers(network, *examples)
     assert torch.backends.mha.get_fastpath_enabled()
+
+
+def test_rows_have_the_names_of_the_modules_that_call_them():
+    network = nn.Sequential(nn.Linear(5, 5), nn.Sequential(nn.ReLU(), Functional()))
+    rows = count_layers(network, torch.zeros(1, 5))
+    assert [row.name for row in rows] == ["0", "1.0", "1.1", "1.1:2", "1.1:3", "1.1:4"]
 
 
 def test_no_storage_is_needed_to_count():

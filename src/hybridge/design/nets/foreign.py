@@ -17,7 +17,7 @@ def foreign_builder(name: str) -> Callable[..., nn.Module]:
 
     Raises:
         UnknownNameError: There is no such function or network.
-        ConfigError: What was found cannot be called, or timm cannot be loaded.
+        ConfigError: What was found cannot be imported or called, or timm cannot be loaded.
         MissingExtraError: timm is asked for and not installed.
     """
     origin, _, target = name.partition(":")
@@ -30,6 +30,10 @@ def _function(module_name: str, function_name: str) -> Callable[..., nn.Module]:
     except ModuleNotFoundError as error:
         raise UnknownNameError(
             f"no module {module_name!r} to take a network from: {error}; is it on PYTHONPATH?"
+        ) from error
+    except Exception as error:  # whatever the module's own code raises
+        raise ConfigError(
+            f"module {module_name!r} cannot be imported: {type(error).__name__}: {error}"
         ) from error
     found = getattr(module, function_name, None)
     if found is None:

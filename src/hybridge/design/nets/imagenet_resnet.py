@@ -114,5 +114,5 @@ for _depth in DEPTHS:
         class_count=IMAGENET_CLASSES,
         mean=IMAGENET_MEAN,
         std=IMAGENET_STD,
-        about=f"ResNet-{_depth} for ImageNet (He et al. 2016, strides in the 3x3)",
+        about=f"ResNet-{_depth} for ImageNet (He et al. 2016, version 1.5)",
     )(_builder(_depth))

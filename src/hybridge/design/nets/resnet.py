@@ -102,5 +102,5 @@ for _depth in DEPTHS:
         resolution=32,
         mean=IMAGENET_MEAN,
         std=IMAGENET_STD,
-        about=f"ResNet-{_depth} for 32x32 images (He et al. 2016, section 4.2)",
+        about=f"ResNet-{_depth} for 32x32 images (He et al. 2016)",
     )(_builder(_depth))

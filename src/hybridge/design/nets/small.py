@@ -52,7 +52,7 @@ class PlainCNN(Classifier):
     resolution=28,
     mean=_MEAN,
     std=_STD,
-    about="three strided convolutions: the demo's base, 0.3 M MACs",
+    about="three strided convolutions: the demo's base",
 )
 def tiny_cnn(class_count: int, *, channels: int = 1) -> nn.Module:
     """Build the demo's base."""
@@ -64,7 +64,7 @@ def tiny_cnn(class_count: int, *, channels: int = 1) -> nn.Module:
     resolution=28,
     mean=_MEAN,
     std=_STD,
-    about="four convolutions: the demo's global network, 3.7 M MACs",
+    about="four convolutions: the demo's global network",
 )
 def small_cnn(class_count: int, *, channels: int = 1) -> nn.Module:
     """Build the demo's global network."""

@@ -102,7 +102,7 @@ def _features(stages: Sequence[Stage], channels: int, *, normalised: bool) -> nn
     resolution=32,
     mean=CIFAR_MEAN,
     std=CIFAR_STD,
-    about="VGG-11 for 32x32 images, with batch normalisation and one linear layer",
+    about="VGG-11 for 32x32 images, with batch normalisation",
 )
 def vgg11_cifar(class_count: int, *, channels: int = 3) -> nn.Module:
     """Build the chain of eight convolutions and one linear layer."""

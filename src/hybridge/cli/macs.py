@@ -1,0 +1,139 @@
+"""``hybridge macs``."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hybridge.cli.output import show, show_facts, show_json
+from hybridge.errors import ConfigError
+
+if TYPE_CHECKING:
+    from hybridge.design.graph.graph import Graph, GraphNode
+    from hybridge.report.tables import Table
+
+
+def macs(
+    network: Annotated[
+        str,
+        typer.Argument(
+            metavar="NETWORK", help="A registered name, package.module:function or timm:NAME."
+        ),
+    ],
+    resolution: Annotated[
+        int | None,
+        typer.Option(min=1, help="Height and width of the image.", show_default="the network's"),
+    ] = None,
+    classes: Annotated[
+        int | None, typer.Option(min=1, help="Number of classes.", show_default="the network's")
+    ] = None,
+    channels: Annotated[
+        int | None,
+        typer.Option(min=1, help="Channels of the image.", show_default="the network's, or 3"),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Count a network, layer by layer: multiply-accumulates, parameters, bytes.
+
+    Nothing is computed and no weights are needed. What a layer reads is shown where that is not
+    just the layer before it. A network from elsewhere needs --resolution and --classes.
+
+    \b
+    Examples:
+      hybridge macs vgg11_cifar
+      hybridge macs resnet50 --resolution 160 --classes 10
+      hybridge macs my_package.nets:my_network --resolution 64 --classes 5 --json
+    """
+    from hybridge.design.graph.outline import outline
+
+    size = _size(network, resolution=resolution, class_count=classes, channels=channels)
+    graph = outline(network, **size)
+    if json:
+        show_json(_plain(network, size, graph))
+        return
+    caption = f"{network} on {size['resolution']} x {size['resolution']}"
+    show(_table(graph, f"{caption}, {size['class_count']} classes").rich())
+    show_facts(_totals(graph))
+
+
+def _size(network: str, **given: int | None) -> dict[str, int]:
+    """Return what is counted, with the registry's numbers where none is given."""
+    from hybridge.design.nets import networks
+
+    names = ("class_count", "resolution", "channels")
+    if ":" not in network:
+        info = networks.get(network)
+        own = {name: getattr(info, name) for name in names}
+    elif given["resolution"] is None or given["class_count"] is None:
+        raise ConfigError(f"{network}: a network from elsewhere needs --resolution and --classes")
+    else:
+        own = {"channels": 3}
+    return {name: given[name] or own[name] for name in names}
+
+
+def _plain(network: str, size: dict[str, int], graph: "Graph") -> dict[str, Any]:
+    return {
+        "network": network,
+        "resolution": size["resolution"],
+        "channels": size["channels"],
+        "classes": size["class_count"],
+        "is_chain": graph.is_chain,
+        "macs": graph.macs,
+        "params": graph.parameters,
+        "layers": [
+            {
+                "name": node.name,
+                "kind": node.kind,
+                "kernel": node.kernel,
+                "macs": node.macs,
+                "parameters": node.parameters,
+                "output_shape": node.output_shape,
+                "output_bytes": node.output_bytes,
+                "reads": node.reads,
+            }
+            for node in graph.nodes
+        ],
+    }
+
+
+def _table(graph: "Graph", caption: str) -> "Table":
+    from hybridge.report.tables import Column, Table
+
+    columns = (
+        Column("Layer"),
+        Column("Kind"),
+        Column("Kernel"),
+        Column("MACs", "count"),
+        Column("Parameters", "count"),
+        Column("Output"),
+        Column("Size", "bytes"),
+        Column("Reads"),
+    )
+    before = [None, *graph.nodes[:-1]]
+    rows = [
+        (
+            node.name,
+            node.kind,
+            f"{node.kernel} x {node.kernel}" if node.kernel else "",
+            node.macs,
+            node.parameters,
+            " x ".join(map(str, node.output_shape)),
+            node.output_bytes,
+            _reads(node, previous),
+        )
+        for node, previous in zip(graph.nodes, before, strict=True)
+    ]
+    return Table(columns, rows, caption)
+
+
+def _reads(node: "GraphNode", previous: "GraphNode | None") -> str:
+    expected = previous.name if previous else "input"
+    return "" if node.reads == (expected,) else ", ".join(node.reads)
+
+
+def _totals(graph: "Graph") -> dict[str, str]:
+    form = "a chain" if graph.is_chain else f"{len(graph.skips)} edges lead past other layers"
+    return {
+        "MACs": f"{graph.macs:,}",
+        "parameters": f"{graph.parameters:,}",
+        "form": form,
+    }

@@ -1,0 +1,146 @@
+"""`hybridge macs` and the listing of networks."""
+
+import json
+import re
+import sys
+import types
+
+import pytest
+import torch.nn.functional as F
+from torch import nn
+
+
+def counted(call, *arguments):
+    called = call("macs", *arguments, "--json")
+    assert (called.status, called.err) == (0, "")
+    return json.loads(called.out)
+
+
+def test_a_chain_as_json(call):
+    found = counted(call, "vgg11_cifar")
+    layers = found.pop("layers")
+    assert found == {
+        "network": "vgg11_cifar",
+        "resolution": 32,
+        "channels": 3,
+        "classes": 10,
+        "is_chain": True,
+        "macs": 152_769_536,
+        "params": 9_228_362,
+    }
+    assert layers[4] == {
+        "name": "features.4",
+        "kind": "conv",
+        "kernel": 3,
+        "macs": 18_874_368,
+        "parameters": 73_728,
+        "output_shape": [128, 16, 16],
+        "output_bytes": 131_072,
+        "reads": ["features.3"],
+    }
+    assert layers[0]["reads"] == ["input"]
+    assert sum(layer["macs"] for layer in layers) == found["macs"]
+    assert sum(layer["parameters"] for layer in layers) == found["params"]
+
+
+def test_skips_are_shown(call):
+    found = counted(call, "cifar_resnet8")
+    assert not found["is_chain"]
+    by_name = {layer["name"]: layer for layer in found["layers"]}
+    assert by_name["layer1.0.add"]["reads"] == ["layer1.0.bn2", "relu"]
+    printed = call("macs", "cifar_resnet8").out
+    assert "layer1.0.bn2, relu" in printed
+    assert "5 edges lead past other layers" in printed
+    assert "12,239,488" in printed
+    # What reads the layer before it, as most do, has nothing in the last column.
+    (line,) = [line for line in printed.splitlines() if line.startswith("layer1.0.conv1 ")]
+    cells = ["layer1.0.conv1", "conv", "3 x 3", "2.36 M", "2.30 k", "16 x 32 x 32", "65.5 kB"]
+    assert re.split(r"  +", line.strip()) == cells
+
+
+def test_resolution_and_classes(call):
+    usual = counted(call, "resnet50")
+    other = counted(call, "resnet50", "--resolution", 448, "--classes", 10)
+    assert (usual["resolution"], usual["classes"]) == (224, 1000)
+    assert (other["resolution"], other["classes"]) == (448, 10)
+    assert usual["params"] - other["params"] == 990 * 2049
+    assert other["macs"] - 2048 * 10 == 4 * (usual["macs"] - 2048 * 1000)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (["vgg91"], ["unknown network 'vgg91'", "did you mean 'vgg19'"]),
+        (
+            ["vgg11_cifar", "--resolution", 8],
+            ["vgg11_cifar on images of 8x8x3", "features.21", "size"],
+        ),
+        (["vgg11_cifar", "--resolution", 0], ["--resolution", "greater than or equal to 1"]),
+        (["vgg11_cifar", "--resolution", 9**15], ["cannot be built", "overflow"]),
+        (["vgg11_cifar", "--resolution", 2.5], ["--resolution", "integer"]),
+        (["vgg11_cifar", "--classes", -1], ["--classes", "greater than or equal to 1"]),
+        (["vgg11_cifar", "--classes", 9**25], ["cannot be built", "verflow"]),
+        (["vgg11_cifar", "--channels", 1], ["'features.0' (Conv2d)", "channels"]),
+        (["no_such_module:net", "--resolution", 8, "--classes", 2], ["no module"]),
+        (["no_such_module:net"], ["needs --resolution and --classes"]),
+    ],
+    ids=lambda value: "-".join(map(str, value))[:40],
+)
+def test_bad_input_is_refused(call, arguments, parts):
+    call("macs", *arguments).assert_refused(*parts)
+
+
+class Gate(nn.Module):
+    def __init__(self, class_count: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(12, class_count)
+
+    def forward(self, images):
+        logits = self.linear(images.flatten(1))
+        return logits if logits.max() > 0 else -logits
+
+
+class Scaled(nn.Module):
+    """Reads one of its own values when it is built, which has none on the device meta."""
+
+    def __init__(self, class_count: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(12, class_count)
+        self.scale = self.linear.weight.abs().max().item()
+
+    def forward(self, images):
+        return F.relu(self.linear(images.flatten(1))) * self.scale
+
+
+@pytest.fixture
+def elsewhere(monkeypatch):
+    module = types.ModuleType("nets_elsewhere")
+    module.gate = Gate
+    module.scaled = Scaled
+    module.fixed = lambda class_count: nn.Sequential(nn.Flatten(), nn.Linear(12, 3))
+    module.nothing = lambda class_count: None
+    monkeypatch.setitem(sys.modules, "nets_elsewhere", module)
+
+
+@pytest.mark.usefixtures("elsewhere")
+def test_networks_from_elsewhere(call):
+    size = ("--resolution", 2, "--classes", 5)
+    found = counted(call, "nets_elsewhere:scaled", *size)
+    assert (found["macs"], found["params"], found["channels"]) == (60, 65, 3)
+    refusals = {
+        "gate": ["Gate, line", "logits.max() > 0", "control flow"],
+        "fixed": ["expected 5 logits", "got (3,)"],
+        "nothing": ["gives a NoneType"],
+        "gated": ["did you mean 'gate'"],
+    }
+    for name, parts in refusals.items():
+        call("macs", f"nets_elsewhere:{name}", *size).assert_refused(*parts)
+    grey = call("macs", "nets_elsewhere:scaled", *size, "--channels", 1)
+    grey.assert_refused("'linear' (Linear) cannot run on (1, 4)")
+
+
+def test_the_listing_counts_with_each_networks_own_classes(call):
+    rows = {row["name"]: row for row in json.loads(call("nets", "*19", "--json").out)}
+    assert rows["vgg19"]["classes"] == 1000
+    assert rows["vgg19"]["parameters"] == 143_667_240
+    assert "1,000" in call("nets", "vgg19").out
