@@ -123,7 +123,7 @@ class _Course:
         self._see(event.score)
 
     def decide(self, path: Path, leaf: Leaf, reason: str) -> Decision:
-        helped = any(path[: len(told)] == told for told in self.told_at)
+        helped = self.told_at and any(path[: len(told)] == told for told in self.told_at)
         return Decision(
             path=path,
             leaf=leaf,
