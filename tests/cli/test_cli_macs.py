@@ -4,10 +4,13 @@ import json
 import re
 import sys
 import types
+from pathlib import Path
 
 import pytest
 import torch.nn.functional as F
 from torch import nn
+
+from hybridge.report.values import format_value
 
 
 def counted(call, *arguments):
@@ -144,3 +147,18 @@ def test_the_listing_counts_with_each_networks_own_classes(call):
     assert rows["vgg19"]["classes"] == 1000
     assert rows["vgg19"]["parameters"] == 143_667_240
     assert "1,000" in call("nets", "vgg19").out
+
+
+def test_the_pages_table_is_what_is_counted(call):
+    page = (Path(__file__).parents[2] / "docs/networks.md").read_text(encoding="utf-8")
+    cells = {
+        row["name"]: f"| {row['classes']:,} | {format_value(row['macs'], 'count')} "
+        f"| {format_value(row['parameters'], 'count')} |"
+        for row in json.loads(call("nets", "--json").out)
+    }
+    missing = [
+        name
+        for name, figures in cells.items()
+        if not re.search(rf"^\| `{name}` \|.*{re.escape(figures)}$", page, re.MULTILINE)
+    ]
+    assert missing == []
