@@ -173,6 +173,12 @@ def test_planned_accuracy_is_by_routers_that_had_not_seen_the_image(
     assert point.accuracy == (answers == rehearsal.truth).mean()
 
 
+def test_a_bundle_is_rehearsed_for_every_baseline(deployed: tuple[Bundle, OperatingPoint]) -> None:
+    rehearsal = deployed[0].rehearsal
+    assert rehearsal is not None
+    assert {codec for _, codec in rehearsal.alone} == {"raw", "jpeg-90", "webp"}
+
+
 def test_exported_programs_compute_what_the_networks_do(
     run: HybridRun, deployed: tuple[Bundle, OperatingPoint]
 ) -> None:

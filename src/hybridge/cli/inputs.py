@@ -49,9 +49,14 @@ def from_source(source: str, plan: "Plan") -> Iterator[Input]:
         ConfigError: It is none of these, or its classes are not the plan's.
         DataError: The data are missing, or not what they should be.
     """
+    return _rows(source, open_source(source, plan))
+
+
+def open_source(source: str, plan: "Plan") -> "Dataset":
+    """Return the images of such a source, opened for ``plan``; raises as `from_source` does."""
     data = _open(source, _geometry(plan))
     _check_classes(source, data, plan)
-    return _rows(source, data)
+    return data
 
 
 def _geometry(plan: "Plan") -> "Geometry":

@@ -8,6 +8,7 @@ import typer
 from hybridge import __version__
 from hybridge.cli.check import check
 from hybridge.cli.demo import demo
+from hybridge.cli.emulate import emulate
 from hybridge.cli.estimate import estimate
 from hybridge.cli.evaluate import evaluate
 from hybridge.cli.group import Commands
@@ -28,7 +29,20 @@ app = typer.Typer(
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _command in (demo, check, train, evaluate, tune, estimate, show, serve, run, nets, macs):
+for _command in (
+    demo,
+    check,
+    train,
+    evaluate,
+    tune,
+    estimate,
+    emulate,
+    show,
+    serve,
+    run,
+    nets,
+    macs,
+):
     app.command()(_command)
 
 

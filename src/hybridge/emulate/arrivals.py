@@ -31,7 +31,8 @@ def at_fixed_rate(per_s: float, count: int) -> Arrivals:
 
     Raises `ConfigError` where the rate is not positive or the count out of range.
     """
-    _check(per_s, count)
+    _check_rate(per_s)
+    _check_count(count)
     return Arrivals(count, np.arange(count, dtype=np.float64) * (1000 / per_s))
 
 
@@ -46,7 +47,8 @@ def at_random(per_s: float, count: int, seed: int) -> Arrivals:
     Raises:
         ConfigError: The rate is not positive, the count out of range, or the seed negative.
     """
-    _check(per_s, count)
+    _check_rate(per_s)
+    _check_count(count)
     if seed < 0:
         raise ConfigError(f"expected a seed of 0 or more, got {seed}")
     gaps_ms = np.random.default_rng(seed).exponential(1000 / per_s, count)
@@ -58,7 +60,7 @@ def back_to_back(count: int) -> Arrivals:
 
     Raises `ConfigError` where the count is out of range.
     """
-    _check(1.0, count)
+    _check_count(count)
     return Arrivals(count)
 
 
@@ -69,14 +71,18 @@ def count_within(duration_s: float, per_s: float) -> int:
     """
     if not 0 < duration_s < math.inf:
         raise ConfigError(f"expected a duration of more than 0 seconds, got {duration_s:g}")
-    count = min(duration_s * per_s, MAX_REQUESTS + 1.0)
-    _check(per_s, max(1, round(count)))
-    return max(1, round(count))
+    _check_rate(per_s)
+    count = max(1, round(min(duration_s * per_s, MAX_REQUESTS + 1.0)))
+    _check_count(count)
+    return count
 
 
-def _check(per_s: float, count: int) -> None:
+def _check_rate(per_s: float) -> None:
     if not 0 < per_s < math.inf:
         raise ConfigError(f"expected a rate of more than 0 requests a second, got {per_s:g}")
+
+
+def _check_count(count: int) -> None:
     if not 1 <= count <= MAX_REQUESTS:
         raise ConfigError(
             f"expected 1 to {MAX_REQUESTS:,} requests in one replay, got {count:,}"

@@ -130,7 +130,10 @@ def _cloud_only(
     said = rehearsal.alone.get((step.program, codec))
     payload_bytes = rehearsal.payload_bytes.get((path, codec))
     if said is None or payload_bytes is None:
-        raise PlanError(f"what {step.program!r} says of {codec} inputs by itself was not rehearsed")
+        raise PlanError(
+            f"what {step.program!r} says of {codec} inputs by itself was not rehearsed; "
+            "rehearse the plan again"
+        )
     known = replace(
         rehearsal,
         score={},

@@ -28,6 +28,7 @@ from hybridge.design.train.checkpoint import load_checkpoint
 from hybridge.design.train.loop import TrainSettings, fit
 from hybridge.design.train.outputs import hash_network, keep_outputs
 from hybridge.design.train.processes import own_device
+from hybridge.emulate.baselines import codecs_of
 from hybridge.errors import ConfigError
 from hybridge.hashing import hash_json
 from hybridge.plan.bundle import Bundle, save_bundle
@@ -189,7 +190,8 @@ def deploy(
             codec=deploy.codec,
         )
         calibration = subset(run.data.held_out, first.calibration.numpy())
-        rehearsal = rehearse(plan, calibration)
+        # With the codecs of every baseline, so that any bundle can be emulated beside them.
+        rehearsal = rehearse(plan, calibration, codecs_of(plan))
         if router is None:
             held_out = fitted.held_out_scores[: len(calibration)].numpy()
             rehearsal = replace(rehearsal, held_out_score={(): held_out})
