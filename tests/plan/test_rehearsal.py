@@ -87,6 +87,15 @@ def test_a_rehearsal_fits_only_with_the_codec_of_the_plan(plan):
         pair_rehearsal(plan, [0.0], codec="webp").check_fits(plan)
 
 
+@pytest.mark.parametrize("what", ["score", "probabilities", "payload_bytes"])
+@pytest.mark.parametrize("spoil", [lambda array: array[:1], lambda array: array[..., None]])
+def test_a_rehearsal_has_a_row_for_each_input(plan, what, spoil):
+    rehearsal = pair_rehearsal(plan, [0.0, 1.0])
+    spoilt = {key: spoil(array) for key, array in getattr(rehearsal, what).items()}
+    with pytest.raises(PlanError, match=f"{what} at .* with N = 2, but is"):
+        replace(rehearsal, **{what: spoilt}).check_fits(plan)
+
+
 @pytest.mark.parametrize("data", [b"", b"nonsense", b"\0" * 64])
 def test_what_is_no_rehearsal_is_refused(data):
     with pytest.raises(DataError, match="expected a rehearsal"):

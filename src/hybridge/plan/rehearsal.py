@@ -80,6 +80,7 @@ class Rehearsal:
 
         Thresholds may differ: that is what a rehearsal is for.
         """
+        self._check_shapes()
         used = {step.program for _, step in plan.steps()}
         for name in sorted(used):
             if self.programs.get(name) != plan.programs[name].sha256:
@@ -95,6 +96,19 @@ class Rehearsal:
                 raise PlanError(
                     f"cloud step {step.program!r} was not rehearsed with {step.codec!r}"
                 )
+
+    def _check_shapes(self) -> None:
+        """Raise `PlanError` unless every table has a row for each of the ``N`` inputs."""
+        for what in (*_BY_PATH, *_BY_CODEC):
+            axes = 2 if what in ("probabilities", "alone") else 1
+            table: dict[Any, Array] = getattr(self, what)
+            for where, array in table.items():
+                if array.ndim != axes or len(array) != len(self):
+                    expected = ", ".join(["N", "C"][:axes])
+                    raise PlanError(
+                        f"the rehearsal's {what} at {where} should be ({expected}) with N = "
+                        f"{len(self)}, but is {array.shape}"
+                    )
 
 
 def leaf_of_each(plan: Plan, rehearsal: Rehearsal) -> list[Path]:
