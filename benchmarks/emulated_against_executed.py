@@ -27,8 +27,9 @@ from hybridge.cost.device import device_named, devices
 from hybridge.cost.price import Prices, price_plan
 from hybridge.cost.reward import Reward
 from hybridge.emulate.arrivals import back_to_back
+from hybridge.emulate.drive import emulate
 from hybridge.emulate.emulation import Summary
-from hybridge.emulate.world import World, emulate
+from hybridge.emulate.world import World
 from hybridge.links.link import Link
 from hybridge.links.read import read_trace
 from hybridge.plan.bundle import Bundle, load_bundle, save_bundle

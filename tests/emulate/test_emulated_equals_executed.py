@@ -11,7 +11,8 @@ from tiny_world import prices
 from hybridge.codecs.codec import codec_named
 from hybridge.data.dataset import ArrayDataset
 from hybridge.emulate.arrivals import back_to_back
-from hybridge.emulate.world import World, emulate
+from hybridge.emulate.drive import emulate
+from hybridge.emulate.world import World
 from hybridge.errors import TransportError
 from hybridge.links.link import Link
 from hybridge.links.synth import cellular

@@ -18,8 +18,8 @@ from tiny_world import (
 from hybridge.cost.price import Prices
 from hybridge.cost.reward import Reward
 from hybridge.emulate.arrivals import at_fixed_rate, at_random, back_to_back
+from hybridge.emulate.drive import emulate
 from hybridge.emulate.foresight import accuracy_by_score, emulate_foresight
-from hybridge.emulate.world import emulate
 from hybridge.links.synth import cellular
 from hybridge.links.trace import Trace
 from hybridge.plan.plan import Leaf

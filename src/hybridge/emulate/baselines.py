@@ -10,10 +10,11 @@ from hybridge.cost.reach import payloads_of
 from hybridge.cost.reward import Reward
 from hybridge.cost.spending import Priced
 from hybridge.emulate.arrivals import Arrivals
+from hybridge.emulate.drive import emulate
 from hybridge.emulate.emulation import Emulation
 from hybridge.emulate.foresight import emulate_foresight
 from hybridge.emulate.script import Script, codec_to
-from hybridge.emulate.world import World, emulate
+from hybridge.emulate.world import World
 from hybridge.errors import PlanError
 from hybridge.plan.log import DecisionLog
 from hybridge.plan.plan import Path, Plan

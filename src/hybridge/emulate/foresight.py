@@ -11,9 +11,10 @@ import numpy as np
 from hybridge.cost.operating import Floats
 from hybridge.cost.reward import Reward
 from hybridge.emulate.arrivals import Arrivals
+from hybridge.emulate.drive import Passage, Replay
 from hybridge.emulate.emulation import Emulation
 from hybridge.emulate.script import Part, Script
-from hybridge.emulate.world import Passage, Replay, World
+from hybridge.emulate.world import World
 from hybridge.plan.observation import Choice, Observation
 from hybridge.plan.plan import Fork, Leaf, Node, Path, Plan, Step
 from hybridge.plan.rehearsal import Rehearsal

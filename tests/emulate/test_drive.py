@@ -22,7 +22,8 @@ from tiny_world import (
 
 from hybridge.cost.price import Prices, energy_mj
 from hybridge.emulate.arrivals import Arrivals, at_fixed_rate, at_random, back_to_back
-from hybridge.emulate.world import DAY_MS, emulate
+from hybridge.emulate.drive import emulate
+from hybridge.emulate.world import DAY_MS
 from hybridge.errors import ConfigError, PlanError, TransportError
 from hybridge.links.channel import Channel
 from hybridge.links.synth import cellular
