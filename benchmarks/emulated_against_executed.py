@@ -30,15 +30,16 @@ from hybridge.emulate.arrivals import back_to_back
 from hybridge.emulate.drive import emulate
 from hybridge.emulate.emulation import Summary
 from hybridge.emulate.world import World
+from hybridge.links.fit import fit_link
 from hybridge.links.link import Link
 from hybridge.links.read import read_trace
 from hybridge.plan.bundle import Bundle, load_bundle, save_bundle
 from hybridge.plan.variants import cloud_only
 from hybridge.runtime.rehearse import rehearse
 
-#: The link that `f(S|W)` is measured over: steady, and unlike any that is compared.
-STEADY_BPS, STEADY_RTT_MS = 100e6, 5.0
-CALIBRATED_ON = 300
+#: The link that `f(S|W)` is measured over: as fast as none that is compared, and steady.
+STEADY_BPS = 100e6
+CALIBRATED_ON = 200
 Answers = list[dict[str, Any]]
 
 
@@ -83,12 +84,8 @@ def measured_prices(bundle: Bundle, edge_alone: Answers, cloud_alone: Answers) -
 
 def measured_link(cloud_alone: Answers, rtt_ms: float) -> Link:
     """Return a link with the ``f(S|W)`` that transfers over the steady link show."""
-    sizes = column(cloud_alone, "bytes_sent")
-    added_ms = column(cloud_alone, "link_ms") - 8000 * sizes / STEADY_BPS - STEADY_RTT_MS
-    byte_ms, message_ms = np.polyfit(sizes, added_ms, 1) if np.ptp(sizes) else (0, added_ms.mean())
-    if byte_ms < 0 or message_ms < 0:  # too little difference in size to tell them apart
-        byte_ms, message_ms = 0.0, max(added_ms.mean(), 0.0)
-    return Link(1.0, rtt_ms, message_ms=float(message_ms), byte_ms=float(byte_ms))
+    sizes, took_ms = column(cloud_alone, "bytes_sent"), column(cloud_alone, "link_ms")
+    return fit_link(sizes, took_ms, STEADY_BPS, rtt_ms)
 
 
 def calibrated(
@@ -100,7 +97,7 @@ def calibrated(
     steady = folder / "steady.txt"
     steady.write_text(f"0 {STEADY_BPS / 1e6}\n1 {STEADY_BPS / 1e6}\n")
     with served(bundle.path) as cloud:
-        link = ("--cloud", cloud, "--trace", steady, "--rtt-ms", STEADY_RTT_MS)
+        link = ("--cloud", cloud, "--trace", steady, "--rtt-ms", rtt_ms)
         cloud_alone = executed(alone, data, *link, "--limit", CALIBRATED_ON)
     if device is not None:
         host = device_named(device)
