@@ -90,7 +90,10 @@ def check_command(words):
 
 def parse(command, arguments):
     """Parse as the command line would, running nothing."""
-    with COMMANDS[command].make_context(command, list(arguments)):
+    found, words = COMMANDS[command], list(arguments)
+    if hasattr(found, "commands"):  # a group, such as `traces`
+        found = found.commands[words.pop(0)]
+    with found.make_context(command, words):
         pass
     for recipe in (word for word in arguments if word.startswith("recipes/")):
         assert (ROOT / recipe).is_file()

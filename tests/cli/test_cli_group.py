@@ -12,7 +12,22 @@ from hybridge import __version__
 from hybridge.cli.group import Commands
 from hybridge.errors import ConfigError
 
-NAMES = ["demo", "check", "train", "evaluate", "tune", "show", "serve", "run", "nets"]
+NAMES = [
+    "demo",
+    "check",
+    "train",
+    "evaluate",
+    "tune",
+    "estimate",
+    "emulate",
+    "show",
+    "serve",
+    "run",
+    "nets",
+    "macs",
+    "traces",
+    "links",
+]
 
 
 def of_python(code: str) -> str:

@@ -5,11 +5,13 @@ import numpy as np
 import pytest
 
 from hybridge.cost.operating import Costs, UnitCost, sweep
+from hybridge.links.trace import Trace
 from hybridge.report import style
 from hybridge.report.charts import Axis, Line, Mark, bar_chart, line_chart
 from hybridge.report.figures import (
     accuracy_over_coverage,
     accuracy_over_macs,
+    bandwidth_over_time,
     curve_line,
     latency_distribution,
 )
@@ -90,6 +92,15 @@ def test_latencies_far_apart_get_a_logarithmic_axis():
     assert "100 ms" not in texts(near)
     assert "100 ms" in texts(far)
     assert "100 %" in texts(far)
+
+
+def test_a_trace_shows_its_quartiles():
+    trace = Trace(range(5), [1e6, 2e6, 3e6, 4e6, 0], 5)
+    assert {"bus", "Median: 2 Mbit/s", "Upper quartile: 3 Mbit/s"} <= set(
+        texts(bandwidth_over_time({"bus": trace}))
+    )
+    both = texts(bandwidth_over_time({"bus": trace, "flat": Trace.constant(4e6)}))
+    assert {"bus (quartiles 1 and 3)", "flat (quartiles 4 and 4)"} <= set(both)
 
 
 def test_bars_may_have_whiskers():

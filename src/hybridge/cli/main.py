@@ -12,11 +12,13 @@ from hybridge.cli.emulate import emulate
 from hybridge.cli.estimate import estimate
 from hybridge.cli.evaluate import evaluate
 from hybridge.cli.group import Commands
+from hybridge.cli.links import links
 from hybridge.cli.macs import macs
 from hybridge.cli.nets import nets
 from hybridge.cli.run import run
 from hybridge.cli.serve import serve
 from hybridge.cli.show import show
+from hybridge.cli.traces import traces
 from hybridge.cli.train import train
 from hybridge.cli.tune import tune
 
@@ -44,6 +46,8 @@ for _command in (
     macs,
 ):
     app.command()(_command)
+app.add_typer(traces, name="traces")
+app.add_typer(links, name="links")
 
 
 def _print_version(asked: bool) -> None:

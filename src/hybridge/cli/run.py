@@ -16,9 +16,13 @@ from hybridge.cli.output import check_file, show_json, warn
 from hybridge.errors import ConfigError, DataError, SignatureError
 
 if TYPE_CHECKING:
+    from hybridge.links.trace import Trace
     from hybridge.runtime.edge.answer import Answer
     from hybridge.runtime.edge.edge import EdgeRuntime
     from hybridge.runtime.wire.message import Transport
+
+#: Mean bandwidth of a trace made from a seed.
+_MEAN_MBPS = 5.0
 
 
 def run(
@@ -49,7 +53,14 @@ def run(
         int | None,
         typer.Option(min=0, help="Shape the link by a cellular-like trace that this seed makes."),
     ] = None,
-    link_mbps: Annotated[float, typer.Option(min=0.01, help="Mean bandwidth of the trace.")] = 5.0,
+    link_mbps: Annotated[
+        float | None,
+        typer.Option(min=0.01, help="Mean bandwidth of that trace.", show_default="5"),
+    ] = None,
+    trace: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Shape the link by this recorded one instead."),
+    ] = None,
     rtt_ms: Annotated[float, typer.Option(min=0, help="Round trip of the shaped link.")] = 42.0,
     abstain: Annotated[
         bool, typer.Option("--abstain", help="Withhold the label where the cloud would be asked.")
@@ -69,6 +80,7 @@ def run(
       hybridge run runs/demo/bundle --data digits --limit 200 --json
       hybridge run runs/demo/bundle --data digits --abstain
       hybridge run runs/demo/bundle --data digits --cloud 127.0.0.1:8001 --link-seed 0 --rtt-ms 80
+      hybridge run runs/demo/bundle --data digits --cloud 127.0.0.1:8001 --trace lte.up
     """
     from hybridge.plan.bundle import load_bundle
     from hybridge.plan.log import DecisionLog
@@ -84,7 +96,11 @@ def run(
     loaded = load_bundle(bundle, place="edge")
     if abstain:
         loaded = replace(loaded, plan=abstaining(loaded.plan))
-    transport = _transport(cloud, link_seed, link_mbps, rtt_ms)
+    shape = _shape(link_seed, link_mbps, trace)
+    if shape is not None and cloud is None:
+        asked = "--trace" if link_seed is None else "--link-seed"
+        raise ConfigError(f"{asked} shapes the link to a cloud; give --cloud HOST:PORT")
+    transport = None if cloud is None else _transport(cloud, shape, rtt_ms)
     inputs = from_files(images, loaded.plan) if images else from_source(data or "", loaded.plan)
     with ExitStack() as stack:
         decisions = stack.enter_context(DecisionLog(log)) if log is not None else None
@@ -100,24 +116,31 @@ def run(
         show_figures(figures_of(counts), json)
 
 
-def _transport(
-    cloud: str | None, link_seed: int | None, link_mbps: float, rtt_ms: float
-) -> "Transport | None":
-    """Return what carries messages to the cloud, shaped where a seed is given."""
+def _shape(link_seed: int | None, link_mbps: float | None, trace: Path | None) -> "Trace | None":
+    """Return the trace that the link is to follow, or None where it is left as it is."""
+    from hybridge.links.read import read_trace
     from hybridge.links.synth import cellular
+
+    if trace is not None and link_seed is not None:
+        raise ConfigError("--trace and --link-seed both shape the link; give one of them")
+    if link_mbps is not None and link_seed is None:
+        raise ConfigError("--link-mbps is the mean of the trace that --link-seed makes; give both")
+    if trace is not None:
+        return read_trace(trace)
+    if link_seed is not None:
+        return cellular(link_seed, mean_mbps=_MEAN_MBPS if link_mbps is None else link_mbps)
+    return None
+
+
+def _transport(cloud: str, shape: "Trace | None", rtt_ms: float) -> "Transport":
+    """Return what carries messages to the cloud, over a link of that shape."""
     from hybridge.runtime.edge.grpc import GrpcTransport
     from hybridge.runtime.edge.shaped import Shaped
 
-    if cloud is None:
-        if link_seed is not None:
-            raise ConfigError("--link-seed shapes the link to a cloud; give --cloud HOST:PORT")
-        return None
     if not re.fullmatch(r"\S+:\d+", cloud):
         raise ConfigError(f"--cloud: expected HOST:PORT, got {cloud!r}")
     transport = GrpcTransport(cloud)
-    if link_seed is None:
-        return transport
-    return Shaped(transport, cellular(link_seed, mean_mbps=link_mbps), rtt_ms)
+    return transport if shape is None else Shaped(transport, shape, rtt_ms)
 
 
 def _answer(

@@ -39,31 +39,17 @@ def read_columns(lines: Lines) -> Trace:
     Raises `DataError` where not exactly one column holds the bandwidth and one the time, or where
     a value is none.
     """
-    numbers, rows = _parsed(lines)
-    names, (first, *_) = [name.strip() for name in rows[0]], numbers
+    numbers, rows = parsed(lines)
+    names, (first, *_) = rows[0], numbers
     rates = {at: unit for at, name in enumerate(names) if (unit := _bps(name)) is not None}
     clocks = {at: unit for at, name in enumerate(names) if (unit := _seconds(name)) is not None}
     rate = _only(lines, first, names, list(rates), "bandwidth", "bandwidth_mbps or throughput_kbps")
     clock = _only(lines, first, names, list(clocks), "time", "time_s, time_ms or duration_s")
-    if len(rows) == 1:
-        raise lines.fault(first, "expected lines of values after the names of columns, got none")
-    for number, row in zip(numbers[1:], rows[1:], strict=True):
-        if len(row) != len(names):
-            raise lines.fault(
-                number, f"expected {len(names)} columns, as on line {first}, got {len(row)}"
-            )
-    numbers, rows = numbers[1:], rows[1:]
-    values, times = (
-        [
-            lines.number(number, row[at], f"a number in column {names[at]!r}")
-            for number, row in zip(numbers, rows, strict=True)
-        ]
-        for at in (rate, clock)
-    )
-    bps = np.asarray(values) * rates[rate]
+    bps = column(lines, numbers, rows, rate) * rates[rate]
+    times = column(lines, numbers, rows, clock)
     if _words(names[clock]) & _DURATIONS:
-        return _one_after_another(lines, np.asarray(times) * clocks[clock], bps)
-    return held(lines, numbers, times, bps[:, None], clocks[clock])[0]
+        return _one_after_another(lines, times * clocks[clock], bps)
+    return held(lines, numbers[1:], times, bps[:, None], clocks[clock])[0]
 
 
 def _one_after_another(lines: Lines, lengths_s: Floats, bps: Floats) -> Trace:
@@ -76,23 +62,40 @@ def _one_after_another(lines: Lines, lengths_s: Floats, bps: Floats) -> Trace:
     return lines.trace(starts_s, bps[kept].tolist(), float(ends_s[-1]))
 
 
-def _parsed(lines: Lines) -> tuple[list[int], list[list[str]]]:
-    """Return the rows of the file, the names of columns first, and the numbers of their lines."""
+def parsed(lines: Lines) -> tuple[list[int], list[list[str]]]:
+    """Return the rows of the file, the names of columns first, and the numbers of their lines.
+
+    Raises `DataError` where rows differ in length, or there are none below the names.
+    """
     head = lines.rows[0][1]
     delimiter = max(",;\t", key=head.count)
     reader = csv.reader((text for _, text in lines.rows), delimiter=delimiter, strict=True)
-    numbers, rows = [], []
+    numbers: list[int] = []
+    rows: list[list[str]] = []
     begins = 0
     try:
         for row in reader:
             numbers.append(lines.rows[begins][0])
-            rows.append(row)
+            rows.append([cell.strip() for cell in row])
             begins = reader.line_num
     except csv.Error as error:
-        raise lines.fault(
-            lines.rows[begins][0], f"expected a row of a CSV file: {error}"
-        ) from error
+        at = lines.rows[begins][0]
+        raise lines.fault(at, f"expected a row of a CSV file: {error}") from error
+    for number, row in zip(numbers, rows, strict=True):
+        if len(row) != len(rows[0]):
+            raise lines.fault(
+                number, f"expected {len(rows[0])} columns, as on line {numbers[0]}, got {len(row)}"
+            )
     return numbers, rows
+
+
+def column(lines: Lines, numbers: Sequence[int], rows: Sequence[Sequence[str]], at: int) -> Floats:
+    """Return the numbers of column ``at``; raises `DataError` where there are none."""
+    what = f"a number in column {rows[0][at]!r}"
+    if len(rows) == 1:
+        raise lines.fault(numbers[0], "expected lines of values below the names, got none")
+    pairs = zip(numbers[1:], rows[1:], strict=True)
+    return np.asarray([lines.number(number, row[at], what) for number, row in pairs])
 
 
 def _only(

@@ -4,11 +4,14 @@ Letters: ``M`` measured transfers.
 """
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from hybridge.errors import DataError
+from hybridge.links.columns import column, parsed
+from hybridge.links.lines import Lines
 from hybridge.links.link import Link
 from hybridge.links.trace import Floats
 
@@ -31,6 +34,48 @@ class FitErrors:
     worst_share: float
     bias_share: float
     r_squared: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Transfers:
+    """Measured transfers.
+
+    Attributes:
+        payload_bytes: ``(M,)`` encoded sizes.
+        transfer_ms: ``(M,)`` what they took, round trip included.
+        bandwidth_bps: ``(M,)`` bandwidth at the time, or None where it was not written down.
+    """
+
+    payload_bytes: Floats
+    transfer_ms: Floats
+    bandwidth_bps: Floats | None
+
+
+def read_transfers(path: Path) -> Transfers:
+    """Return what a CSV file with named columns tells of transfers.
+
+    Columns are ``payload_bytes``, ``transfer_ms`` and perhaps ``bandwidth_mbps``; others do not
+    count. Raises `DataError` where the file cannot be read or one of the first two is missing.
+    """
+    lines = Lines.of(path)
+    numbers, rows = parsed(lines)
+    for name in ("payload_bytes", "transfer_ms"):
+        if name not in rows[0]:
+            raise lines.fault(
+                numbers[0],
+                f"expected columns payload_bytes, transfer_ms and perhaps bandwidth_mbps, "
+                f"got no {name}; rename one",
+            )
+
+    def named(name: str) -> Floats:
+        return column(lines, numbers, rows, rows[0].index(name))
+
+    known = "bandwidth_mbps" in rows[0]
+    return Transfers(
+        named("payload_bytes"),
+        named("transfer_ms"),
+        named("bandwidth_mbps") * 1e6 if known else None,
+    )
 
 
 def fit_link(

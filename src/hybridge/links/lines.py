@@ -116,7 +116,11 @@ class Lines:
 
 
 def held(
-    lines: Lines, numbers: Sequence[int], clock: Sequence[float], values: Floats, unit_s: float
+    lines: Lines,
+    numbers: Sequence[int],
+    clock: Sequence[float] | Floats,
+    values: Floats,
+    unit_s: float,
 ) -> tuple[Trace, Floats]:
     """Return the trace of values that each hold until the next, and the values of its pieces.
 

@@ -157,6 +157,16 @@ def _row(lines: Lines, number: int, fields: list[str], columns: int) -> list[flo
     return row
 
 
+def seconds_text(trace: Trace) -> str:
+    """Return ``trace`` as the format ``seconds``.
+
+    What is read of it again is the same, to twelve digits, where the last piece is as long as the
+    median one.
+    """
+    pieces = zip(trace.times_s, trace.bandwidth_bps, strict=True)
+    return "".join(f"{time_s:.12g}\t{rate / 1e6:.12g}\n" for time_s, rate in pieces)
+
+
 def _bytes(lines: Lines, _bin_s: float) -> Recording:
     """Return the trace of the bytes that crossed in each second."""
     bps = [8 * lines.number(number, text, "a number of bytes") for number, text in lines.rows]

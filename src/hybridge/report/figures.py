@@ -1,4 +1,4 @@
-"""The figures of a report: accuracy over coverage and over MACs, latencies."""
+"""The figures of a report: accuracy over coverage and over MACs, latencies, traces."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -6,12 +6,16 @@ from typing import Any
 import numpy as np
 
 from hybridge.cost.operating import Curve
+from hybridge.links.stats import quantiles_bps
+from hybridge.links.trace import Trace
 from hybridge.report.charts import Axis, Line, Mark, Role, line_chart
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 
 #: Points at which curves are drawn; more cannot be told apart on paper.
 RESOLUTION = 201
+#: Pieces of a trace that a chart has room for.
+_PIECES = 2000
 
 
 def curve_line(name: str, curves: Curve | Sequence[Curve], over: str, role: Role = "other") -> Line:
@@ -76,3 +80,36 @@ def latency_distribution(latency_ms: Mapping[str, Floats], main: str | None = No
         Axis("Latency", "ms", log=bool(everything.max() > 30 * least)),
         Axis("Share of requests answered", "percent"),
     )
+
+
+def bandwidth_over_time(traces: Mapping[str, Trace]) -> str:
+    """Return bandwidth over time as SVG, with the quartiles of each trace.
+
+    A single trace gets its quartiles as lines; of several, the legend names them. A trace of more
+    than 2,000 pieces is drawn as the means of 2,000.
+
+    Args:
+        traces: By the name in the legend; at least one.
+    """
+    lines = []
+    for name, trace in traces.items():
+        drawn = trace
+        if len(trace.times_s) > _PIECES:
+            drawn = trace.resampled(trace.duration_s / _PIECES)
+        x = np.array([*drawn.times_s, drawn.duration_s])
+        y = np.array([*drawn.bandwidth_bps, drawn.bandwidth_bps[-1]]) / 1e6
+        lower, median, upper = (quantiles_bps(trace, (0.25, 0.5, 0.75)) / 1e6).tolist()
+        if len(traces) > 1:
+            name = f"{name} (quartiles {lower:.3g} and {upper:.3g})"
+        lines.append(Line(name, x, y, steps=True))
+        if len(traces) == 1:
+            ends = np.array([0.0, trace.duration_s])
+            lines += [
+                Line(f"{what}: {value:.3g} Mbit/s", ends, np.full(2, value), role="bound")
+                for what, value in (
+                    ("Upper quartile", upper),
+                    ("Median", median),
+                    ("Lower quartile", lower),
+                )
+            ]
+    return line_chart(lines, Axis("Seconds"), Axis("Bandwidth in Mbit/s", begin=0))
