@@ -133,6 +133,11 @@ def test_without_a_deadline_the_timeout_limits_the_wait(plan):
     assert done.latency_ms.tolist() == [EDGE_MS + 70]
 
 
+def test_an_infinite_deadline_is_none(plan):
+    done = play(plan, [SEND], at(0), world(Trace.constant(0), deadline_ms=math.inf))
+    assert done.latency_ms.tolist() == [EDGE_MS + 1000]
+
+
 def test_what_is_withdrawn_frees_the_link(plan):
     done = play(plan, [SEND, SEND], at(0, 100), world(Trace([0, 0.1], [0, BPS], 99), timeout_ms=90))
     assert done.failed.tolist() == [True, False]

@@ -17,7 +17,7 @@ from tiny_world import (
 
 from hybridge.cost.price import Prices
 from hybridge.cost.reward import Reward
-from hybridge.emulate.arrivals import at_fixed_rate, at_random, back_to_back
+from hybridge.emulate.arrivals import Arrivals, at_fixed_rate, at_random, back_to_back
 from hybridge.emulate.drive import emulate
 from hybridge.emulate.foresight import accuracy_by_score, emulate_foresight
 from hybridge.links.synth import cellular
@@ -26,7 +26,7 @@ from hybridge.plan.plan import Leaf
 from hybridge.plan.rehearsal import Rehearsal
 from hybridge.plan.variants import pinned
 from plan_strategies import plans
-from tiny_plans import pair_plan, pair_rehearsal
+from tiny_plans import pair_plan, pair_rehearsal, partition_plan
 
 REWARD = Reward()
 
@@ -70,6 +70,21 @@ def test_foresight_sees_the_queue(plan):
     around = world(Trace.constant(BPS), prices=prices(edge_ms=0))
     done = emulate_foresight(plan, rehearsal, around, at_random(1e6, 3, 0), half)
     assert done.asked.tolist() == [True, False, False]
+
+
+def test_foresight_sees_the_edge_s_own_queue(tmp_path):
+    plan = partition_plan(tmp_path)
+    rehearsal = random_rehearsal(plan, np.random.default_rng(0))
+    takes_ms = {"front": 10.0, "near": 10.0, "far": 0.0}
+    around = world(
+        Trace.constant(1e12), rtt_ms=15, prices=Prices(prices().device, takes_ms, takes_ms)
+    )
+    fastest = Reward(accuracy_weight=0)
+    # Alone, 10 ms more on the edge are less than the round trip; behind another's front, more.
+    for times_ms, latency_ms in (([0], [20]), ([0, 1], [25, 29])):
+        arrivals = Arrivals(len(times_ms), np.array(times_ms, np.float64))
+        done = emulate_foresight(plan, rehearsal, around, arrivals, fastest)
+        np.testing.assert_allclose(done.latency_ms, latency_ms, atol=1e-6)
 
 
 def test_a_deadline_that_the_cloud_cannot_meet_keeps_everything(plan):
