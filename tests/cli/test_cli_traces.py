@@ -5,6 +5,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from processes import finished
 
 from hybridge.links.link import Link, link_named, links
 from hybridge.links.read import read_trace
@@ -274,3 +275,17 @@ def test_a_long_trace_makes_a_plot_of_bounded_size(call, tmp_path):
     path.write_text("".join(f"{at} {rate}\n" for at, rate in enumerate(rates)))
     assert call("traces", "plot", path, "--out", tmp_path / "long.svg").status == 0
     assert (tmp_path / "long.svg").stat().st_size < 200_000
+
+
+def test_a_device_without_extras_reads_and_makes_traces(trace, tmp_path):
+    for arguments in (
+        ("traces", "stats", trace),
+        ("traces", "synth", trace, "--duration-s", 9, "--out", tmp_path / "out.log"),
+        ("links", "list"),
+    ):
+        done = finished(*arguments, bare=True)
+        assert (done.returncode, done.stderr) == (0, "")
+    plotted = finished("traces", "plot", trace, "--out", tmp_path / "out.svg", bare=True)
+    assert plotted.returncode == 2
+    assert "pip install 'hybridge[design]'" in plotted.stderr
+    assert not (tmp_path / "out.svg").exists()

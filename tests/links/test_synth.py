@@ -65,8 +65,8 @@ def assert_alike(trace, sample):
     rates = np.asarray(sample.bandwidth_bps)
     assert rates.mean() == pytest.approx(source.mean(), rel=0.1)
     for quartile in np.quantile(source, (0.25, 0.5, 0.75)):
-        assert np.mean(rates <= quartile) == pytest.approx(np.mean(source <= quartile), abs=0.05)
-        assert np.mean(rates < quartile) == pytest.approx(np.mean(source < quartile), abs=0.05)
+        assert np.mean(rates <= quartile) == pytest.approx(np.mean(source <= quartile), abs=0.07)
+        assert np.mean(rates < quartile) == pytest.approx(np.mean(source < quartile), abs=0.07)
     off = autocorrelation(sample, 10) - autocorrelation(even(source), 10)
     assert np.abs(off).max() < 0.2
     assert np.abs(off).mean() < 0.1

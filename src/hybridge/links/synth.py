@@ -135,7 +135,7 @@ def fit_synthesiser(
     States part the bandwidths into shares of equal time. On each of 90 recorded links (Wi-Fi, 3G
     and 4G, from half a minute to a quarter of an hour), six hours of synthetic trace have the
     record's mean within 10 %, are below each of its quartiles for a quarter, half and three
-    quarters of the time within 5 points, and have its autocorrelation within 0.2 at each lag from
+    quarters of the time within 7 points, and have its autocorrelation within 0.2 at each lag from
     1 to 10 s, within 0.1 on average over them. Nine in ten are within 2 % of the mean, and their
     quartiles within 6 % of it; longer samples come nearer.
 
