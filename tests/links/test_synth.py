@@ -1,5 +1,6 @@
 import math
 import os
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -180,3 +181,15 @@ def test_fits_that_cannot_be_are_refused(options):
 def test_samples_that_cannot_be_are_refused(seed, duration_s):
     with pytest.raises(ConfigError, match="expected"):
         fit_synthesiser(noisy()).sample(seed, duration_s)
+
+
+def test_what_follows_followed_a_moment_of_the_same_state():
+    rates = np.random.default_rng(0).permutation(np.arange(1, 101)) * 1e5
+    synthesiser = fit_synthesiser(even(rates), states=4, stretch_s=3.0)
+    place = {rate: at for at, rate in enumerate(synthesiser.bandwidth_bps)}
+    played = [place[rate] for rate in synthesiser.sample(0, 5000).bandwidth_bps]
+    states = synthesiser.states
+    steps = list(pairwise(played))
+    assert all(states[at] == states[(then - 1) % 100] for at, then in steps)
+    # The record is left every third step, now and then for where it would have gone on anyway.
+    assert np.mean([then != (at + 1) % 100 for at, then in steps]) == pytest.approx(0.32, abs=0.03)
