@@ -129,6 +129,16 @@ def test_tune_refuses_a_share_beyond_one(call, shared_bundle):
     call("tune", shared_bundle.path, "--coverage", 70).assert_refused("coverage")
 
 
+@pytest.mark.parametrize("limit", ["inf", "nan", "-1"])
+def test_tune_refuses_a_limit_that_is_none(call, shared_bundle, limit):
+    call("tune", shared_bundle.path, "--latency-ms", limit, "--json").assert_refused("latency_ms")
+
+
+def test_tune_to_an_energy_needs_a_power(call, shared_bundle):
+    energy = ("tune", shared_bundle.path, "--energy-mj", 5, "--device", "v100")
+    call(*energy).assert_refused("whose power is known", "'v100'")
+
+
 def test_tune_prices_what_it_is_told(call, own_bundle):
     def latency(*options):
         arguments = ["tune", own_bundle.path, "--coverage", 0.5, "--json", *options]

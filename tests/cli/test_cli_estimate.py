@@ -53,8 +53,32 @@ def test_times_follow_from_macs_where_they_are_not_given(call):
 
 
 def test_macs_that_nobody_gave_are_not_zero(call):
-    found = told(call, "--edge-ms", 65, "--coverage", 1)
-    assert (found["macs_m"], found["edge_macs_m"], found["cloud_macs_m"]) == (None, None, 0)
+    def macs(*arguments):
+        found = told(call, *arguments)
+        return found["macs_m"], found["edge_macs_m"], found["cloud_macs_m"]
+
+    assert macs("--edge-ms", 65, "--coverage", 1) == (None, None, 0)
+    times = ("--edge-ms", 65, "--cloud-ms", 0, "--payload", 1)
+    assert macs(*times, "--coverage", 0.7) == (None, None, None)
+    assert macs(*times, "--coverage", 0.5, "--cloud-macs", "10M") == (None, None, 5)
+    assert macs(*times, "--coverage", 0.5, "--edge-macs", "10M") == (None, 10, None)
+
+
+def test_who_is_not_asked_takes_no_macs(call):
+    alone = told(call, "--edge-macs", "5M", "--cloud-ms", 25, "--coverage", 1)
+    assert (alone["macs_m"], alone["cloud_macs_m"], alone["cloud_ms"]) == (5, 0, 0)
+    cloud = ("--edge-ms", 0, "--cloud-macs", "5M", "--payload", 1, "--coverage", 0)
+    assert told(call, *cloud)["macs_m"] == 5
+
+
+def test_the_cloud_alone_needs_no_edge(call):
+    """The paper's first row; it does not count the cloud's time."""
+    found = told(
+        *(call, "--device", "stm32f746-tinyengine", "--link", "lora-1mbps", "--coverage", 0),
+        *("--cloud-macs", "595M", "--cloud-ms", 0, "--payload-bytes", 150_000),
+    )
+    assert (found["latency_ms"], found["energy_mj"]) == pytest.approx((1200, 300))
+    assert (found["macs_m"], found["edge_ms"]) == (595, 0)
 
 
 def test_a_power_takes_the_place_of_the_devices_own(call):
@@ -100,6 +124,14 @@ def test_a_bundle_is_priced_for_what_it_was_made_for(call, own_bundle):
     metadata = {"recipe": {"deploy": {"surroundings": around}}}
     save_bundle(own_bundle.plan, own_bundle.path, own_bundle.rehearsal, metadata)
     assert told(call, own_bundle.path)["surroundings"] == around
+
+
+@pytest.mark.parametrize("around", ["wifi", ["wifi"], 5, {"device": 3}, {"devise": "v100"}])
+@pytest.mark.parametrize("command", [["estimate"], ["tune", "--coverage", 0.5]])
+def test_a_bundle_whose_surroundings_are_none(call, own_bundle, around, command):
+    metadata = {"recipe": {"deploy": {"surroundings": around}}}
+    save_bundle(own_bundle.plan, own_bundle.path, own_bundle.rehearsal, metadata)
+    call(*command, own_bundle.path).assert_refused()
 
 
 def test_tune_and_estimate_agree(call, own_bundle):
@@ -165,6 +197,7 @@ def test_a_table_by_part(call, shared_bundle):
         (["--edge-macs", "", "--coverage", 1], ["got ''"]),
         (["--edge-macs", "-5M", "--coverage", 1], ["edge_macs of at least 0"]),
         (["--edge-macs", "nan", "--coverage", 1], ["edge_macs of at least 0, got nan"]),
+        (["--edge-macs", "1e308G", "--coverage", 1], ["a finite edge_macs", "got inf"]),
         (["--edge-ms", "-1", "--coverage", 1], ["edge_ms of at least 0"]),
         (["--edge-ms", "inf", "--coverage", 1], ["got inf"]),
         (["--edge-macs", "5M", "--coverage", 0.5], ["50% of inputs to the cloud", "--cloud-macs"]),

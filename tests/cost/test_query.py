@@ -167,7 +167,7 @@ def test_only_a_selective_query_has_a_curve(tmp_path):
     [
         ({"edge_macs": 595}, "595 multiply-accumulates are no network; for millions write 595M"),
         ({"cloud_macs": 0.6}, "no network"),
-        ({"edge_macs": -1}, "edge_macs of at least 0, got -1"),
+        ({"edge_macs": -1}, "finite edge_macs of at least 0, got -1"),
         ({"edge_ms": float("nan")}, "edge_ms of at least 0, got nan"),
         ({"cloud_ms": float("inf")}, "cloud_ms of at least 0, got inf"),
         ({"payload_bytes": -5}, "payload_bytes of at least 0, got -5"),
@@ -188,8 +188,11 @@ def test_coverages_that_are_no_share(coverage):
 def test_a_profile_without_the_class_of_a_layer_is_named():
     speed = PHONE.speeds[0].model_copy(update={"kind": "linear"})
     device = PHONE.model_copy(update={"name": "half", "speeds": (speed,)})
-    with pytest.raises(ConfigError, match="'half' has no speed for layer"):
+    with pytest.raises(
+        ConfigError, match=r"'half' .*no time per MAC for a whole network; give edge_ms"
+    ):
         price_parts(device, V100, links.get("lte"), edge_macs=1e6)
+    assert price_parts(device, V100, links.get("lte"), edge_macs=1e6, edge_ms=3).at(1).edge_ms == 3
     plan = tree_plan()
     with pytest.raises(ConfigError, match=f"{conv(1).kind!r}.*'hybridge profile'"):
         price_plan(plan, device, V100)

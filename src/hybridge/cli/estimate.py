@@ -159,13 +159,14 @@ def _of_parts(
         edge_ms=parts["--edge-ms"],
         cloud_ms=parts["--cloud-ms"],
     )
-    # A time says nothing of MACs.
+    found = price.at(coverage)
+    # A time says nothing of MACs, not even one of 0, which may stand for what is not counted.
     unknown = {
         f"{place}_macs": math.nan
-        for place in shares
-        if parts[f"--{place}-ms"] and parts[f"--{place}-macs"] is None
+        for place, share in shares.items()
+        if parts[f"--{place}-macs"] is None and (share or getattr(found, f"{place}_ms"))
     }
-    return replace(price.at(coverage), **unknown)
+    return replace(found, **unknown)
 
 
 def _described(found: "Estimate") -> dict[str, Any]:

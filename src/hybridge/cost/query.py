@@ -141,6 +141,11 @@ def _time_ms(place: str, macs: float, time_ms: float | None, device: Device) -> 
         return check_amount(f"{place}_ms", time_ms)
     if macs == 0:
         return 0.0
+    if not any(speed.kind == "any" and speed.ns_per_mac for speed in device.speeds):
+        raise ConfigError(
+            f"device {device.name!r} has a speed for each class of layers, and no time per MAC for "
+            f"a whole network; give {place}_ms"
+        )
     whole = Layer(name="whole", kind="any", macs=round(macs), parameters=0, output_bytes=0)
     return compute_ms([whole], device)
 
@@ -148,5 +153,5 @@ def _time_ms(place: str, macs: float, time_ms: float | None, device: Device) -> 
 def check_amount(name: str, value: float) -> float:
     """Return a value; raises `ConfigError` unless it is a finite number of at least 0."""
     if not 0 <= value < math.inf:
-        raise ConfigError(f"expected {name} of at least 0, got {value:g}")
+        raise ConfigError(f"expected a finite {name} of at least 0, got {value:g}")
     return value

@@ -158,7 +158,7 @@ class Priced:
                 )
             sizes = sizes[path, step.codec]
         if not np.all(np.isfinite(sizes) & np.greater_equal(sizes, 0)):
-            raise ConfigError(f"expected payload_bytes of at least 0, got {sizes}")
+            raise ConfigError(f"expected finite payload_bytes of at least 0, got {sizes}")
         return sizes
 
 

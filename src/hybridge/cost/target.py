@@ -6,6 +6,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from hybridge.cost.operating import Bools, Costs, Curve, Floats, OperatingPoint, UnitCost, sweep
+from hybridge.cost.reach import check_share
 from hybridge.errors import ConfigError, InfeasibleError
 from hybridge.plan.tensors import Frozen
 
@@ -26,10 +27,10 @@ class Target(Frozen):
     """
 
     coverage: float | None = Field(default=None, ge=0, le=1)
-    macs_m: float | None = Field(default=None, ge=0)
-    payload_bytes: float | None = Field(default=None, ge=0)
-    latency_ms: float | None = Field(default=None, ge=0)
-    energy_mj: float | None = Field(default=None, ge=0)
+    macs_m: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    payload_bytes: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    latency_ms: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    energy_mj: float | None = Field(default=None, ge=0, allow_inf_nan=False)
     accuracy: float | None = Field(default=None, ge=0, le=1)
 
     @model_validator(mode="after")
@@ -62,8 +63,7 @@ def threshold_for_coverage(score: Floats, coverage: float) -> float:
         ConfigError: ``coverage`` is not within 0 and 1.
         DataError: There is no score, or one is not finite.
     """
-    if not 0 <= coverage <= 1:
-        raise ConfigError(f"expected a coverage from 0 to 1, got {coverage:g}")
+    check_share("coverage", coverage)
     nothing = np.zeros(np.shape(score), np.bool_)
     curve = sweep(score, nothing, nothing, Costs(macs=UnitCost(0, 0)))
     return pick(curve, Target(coverage=coverage)).threshold

@@ -6,7 +6,7 @@ from hybridge.cost.query import price_query
 from hybridge.cost.reach import selective_query
 from hybridge.cost.surroundings import Surroundings
 from hybridge.cost.target import Target, choose
-from hybridge.errors import PlanError
+from hybridge.errors import ConfigError, PlanError
 from hybridge.plan.plan import Plan
 from hybridge.plan.rehearsal import Rehearsal
 
@@ -28,6 +28,7 @@ def tune(
     Raises:
         InfeasibleError: No threshold reaches the target; names the nearest value that one does.
         PlanError: The plan is not a selective query.
+        ConfigError: The target is an energy, and the device's power is not known.
     """
     query = selective_query(plan)
     if query is None:
@@ -36,6 +37,11 @@ def tune(
             f"step; got a plan with {len(list(plan.steps('cloud')))} cloud steps"
         )
     around = surroundings.look_up()
+    if target.what == "energy_mj" and around.device.power is None:
+        raise ConfigError(
+            f"expected a device whose power is known for a target in energy_mj, got "
+            f"{around.device.name!r}; give its profile a power, or another target"
+        )
     price = price_query(
         plan,
         price_plan(plan, around.device, around.cloud),
