@@ -57,7 +57,7 @@ def test_skips_are_shown(call):
     assert "12,239,488" in printed
     # What reads the layer before it, as most do, has nothing in the last column.
     (line,) = [line for line in printed.splitlines() if line.startswith("layer1.0.conv1 ")]
-    cells = ["layer1.0.conv1", "conv", "3 x 3", "2.36 M", "2.30 k", "16 x 32 x 32", "65.5 kB"]
+    cells = ["layer1.0.conv1", "conv", "3", "2.36 M", "2.30 k", "16 x 32 x 32", "65.5 kB"]
     assert re.split(r"  +", line.strip()) == cells
 
 

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from hybridge.errors import SignatureError
 from hybridge.plan.layers import Layer
@@ -28,6 +29,13 @@ def outputs(batch):
 
 def test_costs_are_summed_over_layers():
     assert (PROGRAM.macs, PROGRAM.parameters) == (123, 17)
+
+
+@pytest.mark.parametrize("name", ["kernel", "macs", "parameters", "output_bytes"])
+@pytest.mark.parametrize("count", [-1, 10**400])
+def test_counts_of_a_layer_are_no_less_than_nothing_and_fit_a_float(name, count):
+    with pytest.raises(ValidationError, match=name):
+        Layer.model_validate({**PROGRAM.layers[0].model_dump(), name: count})
 
 
 @given(st.integers(0, 5))

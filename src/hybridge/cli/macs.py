@@ -113,7 +113,7 @@ def _table(graph: "Graph", caption: str) -> "Table":
         (
             node.name,
             node.kind,
-            f"{node.kernel} x {node.kernel}" if node.kernel else "",
+            str(node.kernel or ""),
             node.macs,
             node.parameters,
             " x ".join(map(str, node.output_shape)),

@@ -1,8 +1,16 @@
 """The one currency of cost: a row per layer, which any device profile can price."""
 
 from collections.abc import Iterable
+from typing import Annotated
+
+from pydantic import Field
 
 from hybridge.plan.tensors import Frozen
+
+#: More than any network has; sums of it, and times and energies made of it, still fit a float.
+_MOST = 10**30
+
+Count = Annotated[int, Field(ge=0, le=_MOST)]
 
 
 class Layer(Frozen):
@@ -11,7 +19,7 @@ class Layer(Frozen):
     Attributes:
         name: Where the layer stands in the network, such as ``layer1.0.conv1``.
         kind: Class of layer: ``conv``, ``depthwise``, ``linear``, ``norm``, ``pool``, ``other``.
-        kernel: Kernel size, or 0 where there is none.
+        kernel: Kernel size, the longer side where they differ, or 0 where there is none.
         macs: Multiply-accumulates for one input.
         parameters: Number of weights and biases.
         output_bytes: Size of its output for one input, at its own dtype.
@@ -19,10 +27,10 @@ class Layer(Frozen):
 
     name: str
     kind: str
-    kernel: int = 0
-    macs: int
-    parameters: int
-    output_bytes: int
+    kernel: Count = 0
+    macs: Count
+    parameters: Count
+    output_bytes: Count
 
 
 def total_macs(layers: Iterable[Layer]) -> int:

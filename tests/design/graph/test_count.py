@@ -50,6 +50,12 @@ def test_grouped_and_depthwise_convolutions():
     assert (row.kind, row.macs) == ("depthwise", 25 * 8 * 36)
 
 
+@pytest.mark.parametrize("sides", [(7, 1), (1, 7)])
+def test_a_kernel_is_as_large_as_its_longer_side(sides):
+    (row,) = count_layers(nn.Sequential(nn.Conv2d(2, 3, sides)), torch.zeros(1, 2, 8, 8))
+    assert (row.kernel, row.macs) == (7, 7 * 2 * 3 * 2 * 8)
+
+
 class Functional(nn.Module):
     """Uses no layers but functions, and one weight twice."""
 

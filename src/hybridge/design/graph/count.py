@@ -150,7 +150,7 @@ class LayerCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if operator == "convolution":
             # Transposed, every number read goes into a patch; else a patch into each one written.
             spread = args[0] if args[6] else output
-            kernel, macs = args[1].shape[-1], spread.numel() * args[1][0].numel()
+            kernel, macs = max(args[1].shape[2:]), spread.numel() * args[1][0].numel()
         elif operator in _MATRIX_PRODUCTS:
             macs = output.numel() * args[_MATRIX_PRODUCTS[operator]].shape[-1]
         self.rows.append(
