@@ -7,6 +7,7 @@ import types
 from pathlib import Path
 
 import pytest
+import torch
 import torch.nn.functional as F
 from torch import nn
 
@@ -103,6 +104,15 @@ class Gate(nn.Module):
         return logits if logits.max() > 0 else -logits
 
 
+class Flat(nn.Module):
+    def __init__(self, class_count: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(12, class_count)
+
+    def forward(self, images):
+        return self.linear(images.flatten(1))
+
+
 class Scaled(nn.Module):
     """Reads one of its own values when it is built, which has none on the device meta."""
 
@@ -123,6 +133,31 @@ def elsewhere(monkeypatch):
     module.fixed = lambda class_count: nn.Sequential(nn.Flatten(), nn.Linear(12, 3))
     module.nothing = lambda class_count: None
     monkeypatch.setitem(sys.modules, "nets_elsewhere", module)
+
+
+def test_nothing_is_computed_with_an_image_that_does_not_fit(call, monkeypatch):
+    """A large one would take all memory; what wants values of its own gets them."""
+    made = []
+
+    def noted(kind):
+        def build(class_count):
+            made.append(torch.zeros(1).device.type)
+            return kind(class_count)
+
+        return build
+
+    def leave(class_count):
+        raise SystemExit(0)
+
+    module = types.ModuleType("nets_noted")
+    module.flat, module.scaled, module.leave = noted(Flat), noted(Scaled), leave
+    monkeypatch.setitem(sys.modules, "nets_noted", module)
+    size = ("--resolution", 30_000, "--classes", 5)
+    call("macs", "nets_noted:flat", *size).assert_refused("'linear' (Linear) cannot run on")
+    assert made == ["meta"]
+    assert call("macs", "nets_noted:scaled", "--resolution", 2, "--classes", 5).status == 0
+    assert made == ["meta", "meta", "cpu"]
+    call("macs", "nets_noted:leave", *size).assert_refused("SystemExit")
 
 
 @pytest.mark.usefixtures("elsewhere")

@@ -138,9 +138,12 @@ def test_a_network_of_the_users_own(monkeypatch):
 
 def test_a_module_that_fails_when_it_is_imported(tmp_path, monkeypatch):
     (tmp_path / "broken_networks.py").write_text("raise RuntimeError('not today')")
+    (tmp_path / "script_of_networks.py").write_text("raise SystemExit(0)")
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(ConfigError, match="cannot be imported: RuntimeError: not today"):
         build("broken_networks:x", 5)
+    with pytest.raises(ConfigError, match="cannot be imported: SystemExit"):
+        build("script_of_networks:x", 5)
 
 
 def test_embed_and_head_must_be_given():

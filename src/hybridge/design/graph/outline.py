@@ -6,7 +6,7 @@ from torch import nn
 from hybridge.design.graph.capture import capture
 from hybridge.design.graph.graph import Graph
 from hybridge.design.nets.network import build
-from hybridge.errors import ConfigError, HybridgeError, UnknownNameError
+from hybridge.errors import ConfigError, HybridgeError
 
 
 def outline(name: str, *, class_count: int, resolution: int, channels: int) -> Graph:
@@ -23,19 +23,13 @@ def outline(name: str, *, class_count: int, resolution: int, channels: int) -> G
         ConfigError: It cannot be built or captured, does not take such images, or does not answer
             with ``K`` logits.
     """
-    # A network from elsewhere may read its own values, of which there are none without storage.
-    devices = ("meta", "cpu") if ":" in name else ("meta",)
     shape = (channels, resolution, resolution)
-    for device in devices:
-        try:
-            graph = _outline(name, class_count, shape, device)
-            break
-        except UnknownNameError:
+    try:
+        graph = _outline(name, class_count, shape, "meta")
+    except HybridgeError as error:
+        if ":" not in name or not _wants_values(error):
             raise
-        except HybridgeError as error:
-            fault = error
-    else:
-        raise fault
+        graph = _outline(name, class_count, shape, "cpu")
     logits = graph[graph.output].output_shape
     if logits != (class_count,):
         raise ConfigError(f"{name}: expected {class_count} logits for an image, got {logits}")
@@ -49,7 +43,7 @@ def _outline(name: str, class_count: int, shape: tuple[int, int, int], device: s
             example = torch.zeros(1, *shape)
         except HybridgeError:
             raise
-        except Exception as error:  # a builder from elsewhere may raise anything
+        except (Exception, SystemExit) as error:  # a builder from elsewhere may raise anything
             line = (str(error).strip().splitlines() or [""])[0]
             raise ConfigError(
                 f"{name} cannot be built for {class_count} classes and images of "
@@ -61,6 +55,19 @@ def _outline(name: str, class_count: int, shape: tuple[int, int, int], device: s
         return capture(network, example)
     except ConfigError as error:
         raise ConfigError(f"{name} on images of {_size(shape)}: {error}") from error
+
+
+def _wants_values(error: BaseException) -> bool:
+    """Return whether a network from elsewhere may fail for want of values alone.
+
+    It may read its own, of which there are none on the device ``meta``. An image that does not fit
+    is another matter: where it is large, computing with it would take all memory there is.
+    """
+    while error.__cause__ is not None:
+        error = error.__cause__
+    if isinstance(error, HybridgeError):
+        return False
+    return "meta" in str(error).lower() or not isinstance(error, RuntimeError)
 
 
 def _size(shape: tuple[int, int, int]) -> str:

@@ -31,7 +31,7 @@ def _function(module_name: str, function_name: str) -> Callable[..., nn.Module]:
         raise UnknownNameError(
             f"no module {module_name!r} to take a network from: {error}; is it on PYTHONPATH?"
         ) from error
-    except Exception as error:  # whatever the module's own code raises
+    except (Exception, SystemExit) as error:  # whatever the module's own code raises
         raise ConfigError(
             f"module {module_name!r} cannot be imported: {type(error).__name__}: {error}"
         ) from error
