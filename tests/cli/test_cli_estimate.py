@@ -88,6 +88,15 @@ def test_a_power_takes_the_place_of_the_devices_own(call):
     assert told(call, *mcu, "--power", "paper-table-9")["energy_mj"] == pytest.approx(438)
 
 
+def test_an_energy_beyond_all_numbers_is_refused(call, tmp_path):
+    power = devices.get("galaxy-note8").power
+    most = power.active_mw.model_copy(update={"value": 1e308})
+    power = power.model_copy(update={"active_mw": most})
+    devices.get("galaxy-note8").model_copy(update={"power": power}).save(tmp_path / "sun.json")
+    sun = ("--device", tmp_path / "sun.json", "--edge-ms", 1000, "--coverage", 1)
+    call("estimate", *sun, "--json").assert_refused("too large: energy_mj")
+
+
 def test_a_device_without_power_says_so(call):
     arguments = ("--device", "v100", "--edge-ms", 1000, "--coverage", 1)
     assert told(call, *arguments)["energy_mj"] is None
@@ -204,7 +213,7 @@ def test_a_table_by_part(call, shared_bundle):
         (["--cloud-macs", "5M", "--coverage", 0.5], ["to the edge", "--edge-macs"]),
         ([*PAIR[:4], "--coverage", 0.5], ["give --payload-bytes"]),
         ([*PAIR[:4], "--payload", -1, "--coverage", 0.5], ["payload_bytes of at least 0"]),
-        ([*PAIR[:4], "--payload", 1e308, "--coverage", 0.5], ["too large a sending_ms"]),
+        ([*PAIR[:4], "--payload", 1e308, "--coverage", 0.5], ["too large: latency_ms"]),
         ([*PAIR, "--coverage", 1, "--device", "stm32f74"], ["did you mean 'stm32f746'"]),
         ([*PAIR, "--coverage", 1, "--cloud", "v10"], ["did you mean 'v100'"]),
         ([*PAIR, "--coverage", 1, "--link", "ltee"], ["did you mean 'lte'"]),

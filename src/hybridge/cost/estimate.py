@@ -134,7 +134,10 @@ def estimate_around(
 
 
 def estimate_of(spent: Spending, coverage: float, device: Device) -> Estimate:
-    """Return mean spending as an estimate, with the ``device``'s energy."""
+    """Return mean spending as an estimate, with the ``device``'s energy.
+
+    Raises `ConfigError` where an amount is too large for a number.
+    """
 
     def energy(edge_ms: float = 0, sending_ms: float = 0, waiting_ms: float = 0) -> float | None:
         if device.power is None:
@@ -142,10 +145,8 @@ def estimate_of(spent: Spending, coverage: float, device: Device) -> Estimate:
         return energy_mj(device, edge_ms, sending_ms, waiting_ms)
 
     amounts = {name: mean_of(amount) for name, amount in spent.amounts()}
-    if beyond := [name for name, amount in amounts.items() if not math.isfinite(amount)]:
-        raise ConfigError(f"expected amounts that can be priced, got too large a {beyond[0]}")
     sending_ms, round_trip_ms = amounts.pop("sending_ms"), amounts.pop("round_trip_ms")
-    return Estimate(
+    found = Estimate(
         coverage=coverage,
         **amounts,
         link_ms=sending_ms + round_trip_ms,
@@ -153,3 +154,7 @@ def estimate_of(spent: Spending, coverage: float, device: Device) -> Estimate:
         link_mj=energy(sending_ms=sending_ms, waiting_ms=round_trip_ms),
         cloud_mj=energy(waiting_ms=amounts["cloud_ms"]),
     )
+    for name in ("payload_bytes", "macs", "latency_ms", "energy_mj"):
+        if not math.isfinite(getattr(found, name) or 0):
+            raise ConfigError(f"expected amounts that can be priced, got too large: {name}")
+    return found
