@@ -11,13 +11,16 @@ if TYPE_CHECKING:
     from hybridge.plan.bundle import Bundle
 
 DeviceOption = Annotated[
-    str | None, typer.Option(help="Profile of the device.", show_default="the bundle's")
+    str | None,
+    typer.Option(help="The device: a preset, or a .json file.", show_default="the bundle's"),
 ]
 CloudOption = Annotated[
-    str | None, typer.Option(help="Profile of the server.", show_default="the bundle's")
+    str | None,
+    typer.Option(help="The server: a preset, or a .json file.", show_default="the bundle's"),
 ]
 LinkOption = Annotated[
-    str | None, typer.Option(help="What lies between.", show_default="the bundle's")
+    str | None,
+    typer.Option(help="The link: a preset, or a .json file.", show_default="the bundle's"),
 ]
 
 
