@@ -11,7 +11,6 @@ from hybridge.cost.device import (
     Speed,
     device_named,
     devices,
-    moved_bytes,
     powers,
 )
 from hybridge.cost.price import compute_ms, energy_mj, layer_ms
@@ -40,7 +39,13 @@ def device(*speeds, overhead_ms=0.0):
 
 MIXED = device(
     Speed(kind="conv", kernel=3, ns_per_mac=measured(1)),
-    Speed(kind="conv", ns_per_mac=measured(2), ns_per_byte=measured(3), layer_us=measured(500)),
+    Speed(
+        kind="conv",
+        ns_per_mac=measured(2),
+        ns_per_weight_byte=measured(5),
+        ns_per_output_byte=measured(3),
+        layer_us=measured(500),
+    ),
     Speed(kind="any", ns_per_mac=measured(7)),
     overhead_ms=0.25,
 )
@@ -104,7 +109,7 @@ def test_the_microcontroller_has_limits():
     ("row", "expected_ms"),
     [
         (layer(10**6), 1),
-        (layer(10**6, kernel=5, parameters=100, output_bytes=600), 2 + 0.003 + 0.5),
+        (layer(10**6, kernel=5, parameters=100, output_bytes=600), 2 + 0.002 + 0.0018 + 0.5),
         (layer(10**6, "depthwise"), 7),
     ],
     ids=["class and kernel", "class", "any"],
@@ -132,11 +137,13 @@ def test_time_is_linear_in_macs_and_bytes(row, per_mac, per_byte, per_layer):
     speed = Speed(
         kind="any",
         ns_per_mac=measured(per_mac),
-        ns_per_byte=measured(per_byte),
+        ns_per_weight_byte=measured(per_byte),
+        ns_per_output_byte=measured(2 * per_byte),
         layer_us=measured(per_layer),
     )
-    expected_ns = per_mac * row.macs + per_byte * moved_bytes(row) + 1000 * per_layer
-    assert layer_ms(row, device(speed)) == pytest.approx(expected_ns / 1e6, abs=1e-12)
+    moved_ns = per_byte * (4 * row.parameters + 2 * row.output_bytes)
+    expected_ns = per_mac * row.macs + moved_ns + 1000 * per_layer
+    assert layer_ms(row, device(speed)) == pytest.approx(expected_ns / 1e6, rel=1e-9, abs=1e-12)
 
 
 def test_a_class_without_a_speed_is_no_free_layer():
@@ -164,6 +171,13 @@ def test_a_class_without_a_speed_is_no_free_layer():
 def test_a_speed_that_cannot_be_meant_is_refused(fields, fault):
     with pytest.raises(ValidationError, match=fault):
         Speed(**fields)
+
+
+def test_a_copy_with_other_speeds_prices_by_those():
+    assert layer_ms(layer(10**6, "linear"), MIXED) == pytest.approx(7)
+    slow = MIXED.model_copy(update={"speeds": (Speed(kind="any", ns_per_mac=measured(9)),)})
+    assert layer_ms(layer(10**6, "linear"), slow) == pytest.approx(9)
+    assert layer_ms(layer(10**6, "linear"), MIXED) == pytest.approx(7)
 
 
 def test_two_speeds_for_one_class_are_refused():
@@ -195,6 +209,10 @@ def test_a_misspelt_device_is_corrected():
         device_named("galaxy-note-8")
 
 
+def number(value):
+    return {"value": value, "source": "a test"}
+
+
 VALID = json.loads(MIXED.model_dump_json(exclude_none=True))
 
 
@@ -208,6 +226,13 @@ VALID = json.loads(MIXED.model_dump_json(exclude_none=True))
         (json.dumps(VALID | {"overhead_ms": {"value": 3}}), "overhead_ms.source"),
         (json.dumps(VALID | {"overhead_ms": {"value": -3, "source": "x"}}), "overhead_ms.value"),
         (json.dumps(VALID | {"overhead_ms": {"value": 1e999, "source": "x"}}), "profile"),
+        (json.dumps(VALID | {"overhead_ms": number(True)}), "overhead_ms.value"),
+        (json.dumps(VALID | {"overhead_ms": number("3")}), "overhead_ms.value"),
+        (json.dumps(VALID | {"memory": {"sram_bytes": number(1)}}), "memory.flash_bytes"),
+        (
+            json.dumps(VALID | {"memory": {"sram_bytes": number(0), "flash_bytes": number(1)}}),
+            "memory.sram_bytes: expected more than 0 bytes",
+        ),
         (json.dumps(VALID | {"colour": "red"}), "colour"),
     ],
 )

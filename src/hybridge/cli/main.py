@@ -8,6 +8,7 @@ import typer
 from hybridge import __version__
 from hybridge.cli.check import check
 from hybridge.cli.demo import demo
+from hybridge.cli.devices import devices
 from hybridge.cli.emulate import emulate
 from hybridge.cli.estimate import estimate
 from hybridge.cli.evaluate import evaluate
@@ -44,6 +45,7 @@ for _command in (
     run,
     nets,
     macs,
+    devices,
 ):
     app.command()(_command)
 app.add_typer(traces, name="traces")

@@ -5,11 +5,12 @@ travels as one JSON file; `hybridge.cost.presets` has those taken from publicati
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from hybridge.errors import ConfigError, DataError
 from hybridge.plan.layers import Layer
@@ -17,7 +18,9 @@ from hybridge.plan.tensors import Frozen
 from hybridge.registry import Registry
 
 #: Classes of `Layer` that have a speed of their own; ``any`` is every class without one.
-SpeedKind = Literal["any", "conv", "depthwise", "linear", "norm", "pool", "other"]
+SpeedKind = Literal[
+    "any", "conv", "depthwise", "linear", "norm", "pool", "activation", "add", "other"
+]
 
 _BYTES_PER_PARAMETER = 4
 _SUFFIX = ".json"
@@ -32,7 +35,7 @@ class Sourced(Frozen):
         assumed: Whether it is an assumption rather than a measurement.
     """
 
-    value: float = Field(ge=0, allow_inf_nan=False)
+    value: float = Field(ge=0, allow_inf_nan=False, strict=True)
     source: str
     assumed: bool = False
 
@@ -43,25 +46,27 @@ def assumption(value: float, why: str) -> Sourced:
 
 
 class Speed(Frozen):
-    """What layers of one class and kernel take: ``a * MACs + b * bytes + c``.
+    """What layers of one class and kernel take: ``a * MACs + w * weights + b * outputs + c``.
 
-    The paper's model is ``b = 0``, with one ``a`` for fully connected layers and one for each
-    kernel of convolutions (model tree, section V-B). The bytes are our extension: a wide layer on
-    few pixels waits for its weights, and a layer without MACs for its output. A term left out is
-    zero.
+    The paper's model is ``a * MACs + c``, with one ``a`` for fully connected layers and one for
+    each kernel of convolutions (model tree, section V-B). The bytes are our extension: a wide layer
+    on few pixels waits for its weights, and a layer without MACs for its output. A term left out
+    is zero.
 
     Attributes:
         kind: Class of layer.
         kernel: Kernel size, or None for all that have no speed of their own.
         ns_per_mac: ``a``, in nanoseconds for each multiply-accumulate.
-        ns_per_byte: ``b``, in nanoseconds for each byte of weights (4 for a parameter) and output.
+        ns_per_weight_byte: ``w``, in nanoseconds for each byte of weights, 4 for a parameter.
+        ns_per_output_byte: ``b``, in nanoseconds for each byte that the layer gives.
         layer_us: ``c``, in microseconds for each layer.
     """
 
     kind: SpeedKind
-    kernel: int | None = Field(default=None, ge=1)
+    kernel: int | None = Field(default=None, ge=1, strict=True)
     ns_per_mac: Sourced | None = None
-    ns_per_byte: Sourced | None = None
+    ns_per_weight_byte: Sourced | None = None
+    ns_per_output_byte: Sourced | None = None
     layer_us: Sourced | None = None
 
     @model_validator(mode="after")
@@ -69,7 +74,7 @@ class Speed(Frozen):
         if self.kind == "any" and self.kernel is not None:
             raise ValueError("a speed of any class of layers has no kernel; leave it out")
         if not dict(self.numbers()):
-            raise ValueError("expected ns_per_mac, ns_per_byte or layer_us, got none of them")
+            raise ValueError(f"expected at least one of {', '.join(_TERMS)}, got none of them")
         return self
 
     @property
@@ -79,36 +84,46 @@ class Speed(Frozen):
 
     def numbers(self) -> Iterator[tuple[str, Sourced]]:
         """Yield the terms that are given, by name."""
-        for name in ("ns_per_mac", "ns_per_byte", "layer_us"):
+        for name in _TERMS:
             number = getattr(self, name)
             if number is not None:
                 yield name, number
 
     def layer_ms(self, layer: Layer) -> float:
         """Return the time of one layer for one input."""
-        per_mac, per_byte, per_layer = (
-            0.0 if number is None else number.value
-            for number in (self.ns_per_mac, self.ns_per_byte, self.layer_us)
-        )
-        moved = moved_bytes(layer)
-        return (per_mac * layer.macs + per_byte * moved) * 1e-6 + per_layer * 1e-3
+        terms = (getattr(self, name) for name in _TERMS)
+        rates = (0.0 if number is None else number.value for number in terms)
+        return sum(rate * amount for rate, amount in zip(rates, amounts_ms(layer), strict=True))
 
 
-def moved_bytes(layer: Layer) -> int:
-    """Return the bytes of a layer's weights, at 4 for a parameter, and of its output."""
-    return _BYTES_PER_PARAMETER * layer.parameters + layer.output_bytes
+_TERMS = ("ns_per_mac", "ns_per_weight_byte", "ns_per_output_byte", "layer_us")
+
+
+def amounts_ms(layer: Layer) -> tuple[float, float, float, float]:
+    """Return what each term of a `Speed` is to be multiplied with, to give milliseconds."""
+    weight_bytes = _BYTES_PER_PARAMETER * layer.parameters
+    return layer.macs * 1e-6, weight_bytes * 1e-6, layer.output_bytes * 1e-6, 1e-3
+
+
+def _positive(number: Sourced) -> Sourced:
+    if number.value == 0:
+        raise ValueError("expected more than 0 bytes; leave memory out where it is no limit")
+    return number
+
+
+_Size = Annotated[Sourced, AfterValidator(_positive)]
 
 
 class Memory(Frozen):
-    """What a device holds, in bytes.
+    """What a device holds, in bytes, more than 0.
 
     Attributes:
         sram_bytes: Working memory, for activations.
         flash_bytes: Memory that is read only while it runs, for weights and code.
     """
 
-    sram_bytes: Sourced
-    flash_bytes: Sourced
+    sram_bytes: _Size
+    flash_bytes: _Size
 
 
 class Power(Frozen):
@@ -152,17 +167,26 @@ class Device(Frozen):
             raise ValueError(f"expected one speed for each class and kernel, got two of {twice}")
         return self
 
+    def __copy__(self) -> Self:
+        copied = super().__copy__()
+        # A copy may be given other speeds.
+        copied.__dict__.pop("known_speeds", None)
+        return copied
+
+    @cached_property
+    def known_speeds(self) -> Mapping[tuple[str, int | None], Speed]:
+        """Speeds by class and kernel."""
+        return {(speed.kind, speed.kernel): speed for speed in self.speeds}
+
     def speed_of(self, layer: Layer) -> Speed:
         """Return the speed of a layer's class and kernel, else of its class, else of any.
 
         Raises:
             ConfigError: The device knows none; zero would be a wrong price.
         """
-        known: dict[tuple[str, int | None], Speed]
-        known = {(speed.kind, speed.kernel): speed for speed in self.speeds}
         for key in ((layer.kind, layer.kernel), (layer.kind, None), ("any", None)):
-            if key in known:
-                return known[key]
+            if key in self.known_speeds:
+                return self.known_speeds[key]
         kernel = f" with kernel {layer.kernel}" if layer.kernel else ""
         names = ", ".join(speed.name for speed in self.speeds)
         raise ConfigError(
@@ -181,10 +205,13 @@ class Device(Frozen):
             if part is not None:
                 yield from part
 
+    def plain(self) -> dict[str, Any]:
+        """Return the profile as plain data, as its file holds it."""
+        return self.model_dump(mode="json", exclude_none=True)
+
     def save(self, path: Path) -> None:
         """Write the profile as JSON."""
-        content = self.model_dump(mode="json", exclude_none=True)
-        path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        path.write_text(json.dumps(self.plain(), indent=1) + "\n", encoding="utf-8")
 
 
 devices: Registry[Device] = Registry("device")
@@ -213,7 +240,8 @@ def load_device(path: Path) -> Device:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
-        fault = f"{where}: {first['msg']}" if where else first["msg"]
+        reason = first["msg"].removeprefix("Value error, ")
+        fault = f"{where}: {reason}" if where else reason
         raise DataError(
             f"{path} is no device profile: {' '.join(fault.split())}; 'hybridge devices NAME "
             "--json' prints one to compare with"
