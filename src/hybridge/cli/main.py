@@ -16,6 +16,7 @@ from hybridge.cli.group import Commands
 from hybridge.cli.links import links
 from hybridge.cli.macs import macs
 from hybridge.cli.nets import nets
+from hybridge.cli.profile import profile
 from hybridge.cli.run import run
 from hybridge.cli.serve import serve
 from hybridge.cli.show import show
@@ -46,6 +47,7 @@ for _command in (
     nets,
     macs,
     devices,
+    profile,
 ):
     app.command()(_command)
 app.add_typer(traces, name="traces")

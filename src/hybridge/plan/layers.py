@@ -18,7 +18,9 @@ class Layer(Frozen):
 
     Attributes:
         name: Where the layer stands in the network, such as ``layer1.0.conv1``.
-        kind: Class of layer: ``conv``, ``depthwise``, ``linear``, ``norm``, ``pool``, ``other``.
+        kind: Class of layer: ``conv``, ``depthwise``, ``linear``, ``norm``, ``pool``,
+            ``activation`` (what runtimes fuse into the layer before), ``add`` (of two tensors),
+            ``other``.
         kernel: Kernel size, the longer side where they differ, or 0 where there is none.
         macs: Multiply-accumulates for one input.
         parameters: Number of weights and biases.

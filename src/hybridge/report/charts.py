@@ -54,6 +54,7 @@ class Line:
         band: How far the band about it reaches on either side, or None.
         role: ``main`` is drawn heavier, ``bound`` as a thin grey ceiling that nothing can pass.
         steps: Whether it jumps from value to value rather than running straight.
+        dots: Whether its values stand alone, each a dot, in any order.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Line:
     band: Floats | None = None
     role: Role = "other"
     steps: bool = False
+    dots: bool = False
 
 
 @dataclass(frozen=True)
@@ -159,7 +161,9 @@ def _draw_line(axes: Any, line: Line, colour: str, dash: Any) -> None:
         line.x,
         line.y,
         color=colour,
-        linestyle="-" if main else dash,
+        linestyle="none" if line.dots else "-" if main else dash,
+        marker="o" if line.dots else None,
+        markersize=4,
         linewidth=2.4 if main else 1.4,
         zorder=4 if main else 3,
         drawstyle="steps-post" if line.steps else "default",

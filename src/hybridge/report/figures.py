@@ -113,3 +113,20 @@ def bandwidth_over_time(traces: Mapping[str, Trace]) -> str:
                 )
             ]
     return line_chart(lines, Axis("Seconds"), Axis("Bandwidth in Mbit/s", begin=0))
+
+
+def predicted_over_measured(layers_ms: Mapping[str, Sequence[tuple[float, float]]]) -> str:
+    """Return predicted over measured times as SVG, both logarithmic (model tree, figure 5).
+
+    Args:
+        layers_ms: Measured and predicted milliseconds, all positive, by the class of the layers.
+    """
+    everything = np.array([pair for pairs in layers_ms.values() for pair in pairs])
+    ends = np.array([everything.min(), everything.max()])
+    columns = {name: np.array(pairs).T for name, pairs in layers_ms.items()}
+    dots = [Line(name, x=each[0], y=each[1], dots=True) for name, each in columns.items()]
+    return line_chart(
+        [*dots, Line("as measured", ends, ends, role="bound")],
+        Axis("Measured", "ms", log=True),
+        Axis("Predicted", "ms", log=True),
+    )

@@ -65,7 +65,11 @@ class ProgramSession:
         return dict(zip(self._outputs, values, strict=True))
 
 
-def _load(program: Program, threads: int) -> ort.InferenceSession:
+def open_graph(data: bytes, threads: int) -> ort.InferenceSession:
+    """Return a session of an ONNX file's content, with the options that every program runs with.
+
+    Raises `ConfigError` where ``threads`` is negative; onnxruntime's own where it cannot load it.
+    """
     if threads < 0:
         raise ConfigError(f"expected threads of 0 (one per core) or more, got {threads}")
     options = ort.SessionOptions()
@@ -74,9 +78,15 @@ def _load(program: Program, threads: int) -> ort.InferenceSession:
     options.log_severity_level = _ONLY_FATAL
     # A graph that keeps weights in other files fails: their content would not be what was hashed.
     options.add_session_config_entry(_EXTERNAL_FOLDER, os.devnull)
+    return ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+
+
+def _load(program: Program, threads: int) -> ort.InferenceSession:
     data = _read(program)
     try:
-        return ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+        return open_graph(data, threads)
+    except ConfigError:
+        raise
     except Exception as error:  # onnxruntime's exceptions share no base of their own
         raise BundleError(
             f"program {program.name!r} at {program.path} cannot be loaded by onnxruntime "

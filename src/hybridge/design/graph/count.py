@@ -32,6 +32,9 @@ _FREE = {
     *("upsample_bicubic2d", "upsample_bilinear2d", "upsample_nearest2d"),
 }
 
+#: Functions of one number that runtimes fuse into the layer before.
+_ACTIVATIONS = {"relu", "hardtanh", "clamp", "leaky_relu", "sigmoid", "hardsigmoid", "tanh"}
+
 
 def count_layers(module: nn.Module, *examples: Tensor) -> tuple[Layer, ...]:
     """Return the cost of ``module`` for one input, operator by operator.
@@ -181,7 +184,13 @@ def _kind(operator: str, args: Any) -> str:
         return "linear"
     if "norm" in operator:
         return "norm"
-    return "pool" if "pool" in operator or operator == "mean" else "other"
+    if "pool" in operator or operator in ("mean", "amax"):
+        return "pool"
+    if operator.removesuffix("_") in _ACTIVATIONS:
+        return "activation"
+    if operator.removesuffix("_") == "add" and len(tensors(args)) == 2:
+        return "add"
+    return "other"
 
 
 def tensors(tree: Any) -> list[Tensor]:
