@@ -25,6 +25,8 @@ NAMES = [
     "run",
     "nets",
     "macs",
+    "devices",
+    "profile",
     "traces",
     "links",
 ]

@@ -19,7 +19,7 @@ def devices(
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """List device profiles, or every number of one, and where it comes from.
+    """List device profiles, or every number of one.
 
     Wherever a command takes a device, it takes a preset by name or a .json file. With a NAME,
     --json prints what such a file holds.

@@ -59,7 +59,7 @@ def estimate(
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Say what an input costs on average: MACs, bytes, latency, the device's energy.
+    """Price an input before it is run: MACs, bytes, latency, energy.
 
     Of a bundle, or of a pair of which only totals are known. No network is run. A
     bundle's own thresholds say which inputs of its rehearsal are sent, unless a

@@ -32,7 +32,7 @@ def macs(
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Count a network, layer by layer: multiply-accumulates, parameters, bytes.
+    """Count a network's MACs, parameters and bytes, by layer.
 
     Nothing is computed and no weights are needed. What a layer reads is shown where that is not
     just the layer before it. A network from elsewhere needs --resolution and --classes.
