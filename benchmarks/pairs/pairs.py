@@ -22,7 +22,6 @@ import torch
 
 from hybridge.cost.operating import Costs, UnitCost, measure_at
 from hybridge.cost.target import Target, choose
-from hybridge.data.cache import write_atomically
 from hybridge.data.dataset import Dataset, subset
 from hybridge.data.parquet import open_parquet
 from hybridge.data.splits import folds, halves
@@ -36,6 +35,7 @@ from hybridge.design.query.router import RouterSettings
 from hybridge.design.store import Store
 from hybridge.design.train.loop import TrainSettings, fit
 from hybridge.design.train.outputs import keep_outputs
+from hybridge.files import write_atomically
 from hybridge.hashing import hash_json
 from hybridge.recipes.hybrid import HybridRun, RecipeData, evaluate_pair
 from hybridge.recipes.load import data_root, validate

@@ -95,6 +95,7 @@ def emulate(
     """
     from hybridge.cost.price import price_plan
     from hybridge.emulate.world import World
+    from hybridge.files import write_atomically
     from hybridge.links.read import read_trace
 
     _check_files(log, figure)
@@ -109,7 +110,7 @@ def emulate(
     arrivals = [pace.over(each, inputs) for each in traces]
     done = _compare(loaded.plan, _rehearsal(loaded, images), worlds, arrivals, log)
     if figure is not None:
-        figure.write_text(drawn(done), encoding="utf-8")
+        write_atomically(figure, drawn(done).encode())
     if not json:
         show_emulated(done, around, found.link.rtt_ms)
         return

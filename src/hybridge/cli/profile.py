@@ -42,6 +42,7 @@ def profile(
       hybridge profile --network resnet50 --network vgg11_cifar --json
       hybridge profile --threads 0 --out all-cores.json
     """
+    from hybridge.files import write_atomically
     from hybridge.recipes.profile import NETWORKS, profile_host
 
     for option, path in (("--out", out), ("--figure", figure)):
@@ -51,7 +52,7 @@ def profile(
     if out is not None:
         found.device.save(out)
     if figure is not None:
-        figure.write_text(_drawn(found), encoding="utf-8")
+        write_atomically(figure, _drawn(found).encode())
     if json:
         show_json(_described(found))
     else:

@@ -1,6 +1,5 @@
 """The figures of a run as tables for a terminal, and as a file."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 from rich.text import Text
 
 from hybridge.cli.output import show
-from hybridge.data.cache import write_atomically
+from hybridge.files import write_json
 from hybridge.report.tables import Column, Table
 from hybridge.report.values import Spread, Value
 
@@ -20,7 +19,7 @@ _BOUNDS = ("random", "agreement_oracle", "label_oracle")
 def write_summary(summary: Row, path: Path | None) -> None:
     """Write the figures as JSON, all or nothing; does nothing without a path."""
     if path is not None:
-        write_atomically(path, (json.dumps(summary, indent=1, allow_nan=False) + "\n").encode())
+        write_json(path, summary)
 
 
 def show_summary(summary: Row) -> None:

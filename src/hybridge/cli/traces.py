@@ -100,7 +100,7 @@ def plot(
       hybridge traces plot lte.up --out lte.svg
       hybridge traces plot lab.log train.log --out both.svg
     """
-    from hybridge.data.cache import write_atomically
+    from hybridge.files import write_atomically
     from hybridge.links.read import read_recording
     from hybridge.report.figures import bandwidth_over_time
 
@@ -135,7 +135,7 @@ def synth(
       hybridge traces synth lte.up --seed 1 --duration-s 3600 --out hour.log
       hybridge traces stats lte.up hour.log
     """
-    from hybridge.data.cache import write_atomically
+    from hybridge.files import write_atomically
     from hybridge.links.read import read_recording, seconds_text
     from hybridge.links.synth import fit_synthesiser
 

@@ -4,15 +4,15 @@ Every number says where it comes from, and whether it is no more than an assumpt
 travels as one JSON file; `hybridge.cost.presets` has those taken from publications.
 """
 
-import json
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from hybridge.errors import ConfigError, DataError
+from hybridge.errors import ConfigError
+from hybridge.files import read_json_as, write_json
 from hybridge.plan.layers import Layer
 from hybridge.plan.tensors import Frozen
 from hybridge.registry import Registry
@@ -211,7 +211,7 @@ class Device(Frozen):
 
     def save(self, path: Path) -> None:
         """Write the profile as JSON."""
-        path.write_text(json.dumps(self.plain(), indent=1) + "\n", encoding="utf-8")
+        write_json(path, self.plain())
 
 
 devices: Registry[Device] = Registry("device")
@@ -233,16 +233,5 @@ def device_named(name: str) -> Device:
 
 def load_device(path: Path) -> Device:
     """Return the profile in a JSON file; raises `DataError` where there is none."""
-    try:
-        return Device.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise DataError(f"cannot read device profile {path}: {error.strerror or error}") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        reason = first["msg"].removeprefix("Value error, ")
-        fault = f"{where}: {reason}" if where else reason
-        raise DataError(
-            f"{path} is no device profile: {' '.join(fault.split())}; 'hybridge devices NAME "
-            "--json' prints one to compare with"
-        ) from error
+    hint = "'hybridge devices NAME --json' prints one to compare with"
+    return read_json_as(Device, path, "device profile", hint)

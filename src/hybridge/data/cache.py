@@ -2,10 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from uuid import uuid4
 
 from hybridge.hashing import CHUNK_BYTES, hash_file
 
@@ -32,22 +29,3 @@ def hash_content(path: Path) -> str:
         file.seek(-CHUNK_BYTES, os.SEEK_END)
         digest.update(file.read())
     return digest.hexdigest()
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Yield a new file's path beside ``path``, which it replaces at once if all goes well."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # Not from tempfile, whose files nobody else may read.
-    part = path.with_name(f".{path.name}.{uuid4().hex}.part")
-    try:
-        yield part
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file so that a reader sees all of it or none."""
-    with replacing(path) as part:
-        part.write_bytes(data)

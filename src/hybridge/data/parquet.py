@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hybridge.data.cache import cache_folder, hash_content, replacing
+from hybridge.data.cache import cache_folder, hash_content
 from hybridge.data.dataset import Dataset, ImageDataset, check_labels
 from hybridge.errors import DataError, MissingExtraError
+from hybridge.files import replacing
 from hybridge.hashing import hash_json
 from hybridge.plan.tensors import Geometry
 

@@ -8,8 +8,9 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
-from hybridge.data.cache import cache_folder, write_atomically
+from hybridge.data.cache import cache_folder
 from hybridge.design.train.processes import is_main
+from hybridge.files import write_atomically
 
 Arrays = Mapping[str, np.ndarray[Any, Any]]
 

@@ -1,14 +1,13 @@
 """A link of fixed bandwidth and round trip, and what a transfer over it takes."""
 
-import json
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict
 
-from hybridge.errors import DataError
+from hybridge.files import read_json_as, write_json
 from hybridge.registry import Registry
 
 _SUFFIX = ".json"
@@ -58,7 +57,7 @@ class Link:
 
     def save(self, path: Path) -> None:
         """Write the link as JSON."""
-        path.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
+        write_json(path, asdict(self))
 
 
 links: Registry[Link] = Registry("link")
@@ -77,18 +76,8 @@ def link_named(name: str) -> Link:
 
 def load_link(path: Path) -> Link:
     """Return the link in a JSON file; raises `DataError` where there is none."""
-    try:
-        return TypeAdapter(Link).validate_json(path.read_bytes())
-    except OSError as error:
-        raise DataError(f"cannot read link {path}: {error.strerror or error}") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        fault = f"{where}: {first['msg']}" if where else first["msg"]
-        raise DataError(
-            f"{path} is no link: {' '.join(fault.split())}; 'hybridge links list NAME --json' "
-            "prints one to compare with"
-        ) from error
+    hint = "'hybridge links list NAME --json' prints one to compare with"
+    return read_json_as(Link, path, "link", hint)
 
 
 def _measured(payload_bytes: int, transfer_ms: float, rtt_ms: float, provenance: str) -> Link:

@@ -64,20 +64,23 @@ def latency_distribution(latency_ms: Mapping[str, Floats], main: str | None = No
     """Return what share of requests each method answers within a time, as SVG.
 
     Args:
-        latency_ms: Latencies ``(n,)`` of each method, by its name.
+        latency_ms: Latencies ``(n,)`` of each method, by its name; infinite where a request gets
+            no answer.
         main: Name of the method that stands out.
     """
-    everything = np.concatenate([np.asarray(values) for values in latency_ms.values()])
-    least = max(float(everything.min()), 1e-3)
+    ends = [each for values in latency_ms.values() for each in values[np.isfinite(values)]] or [1.0]
+    least, most = max(min(ends), 1e-3), max(*ends, 1e-3)
     lines = []
     for name, values in latency_ms.items():
-        x = np.maximum(np.sort(values), least)
-        x = np.concatenate(([x[0]], x))
-        share = np.arange(len(x)) / (len(x) - 1)
+        answered = np.maximum(np.sort(values[np.isfinite(values)]), least).tolist()
+        begin, *_, end = answered or [least, least]
+        # A line that stays below 100 % goes on to the side.
+        x = np.array([begin, *answered, end if len(answered) == len(values) else most])
+        share = np.minimum(np.arange(len(x)), len(answered)) / len(values)
         lines.append(Line(name, x, share, role="main" if name == main else "other", steps=True))
     return line_chart(
         lines,
-        Axis("Latency", "ms", log=bool(everything.max() > 30 * least)),
+        Axis("Latency", "ms", log=most > 30 * least),
         Axis("Share of requests answered", "percent"),
     )
 

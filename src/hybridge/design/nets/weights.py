@@ -10,9 +10,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from hybridge.data.cache import write_atomically
 from hybridge.design.train.processes import is_main
 from hybridge.errors import ConfigError, DataError
+from hybridge.files import write_atomically
 
 Shape = tuple[int, ...]
 _SHOWN = 5

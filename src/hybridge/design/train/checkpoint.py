@@ -10,8 +10,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from hybridge.data.cache import write_atomically
 from hybridge.errors import DataError
+from hybridge.files import write_atomically
 
 _HEADER = "hybridge"
 
