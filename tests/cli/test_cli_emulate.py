@@ -142,6 +142,21 @@ def test_the_log_and_the_figure_are_written(call, shared_bundle, trace, tmp_path
     assert len(drawn) < 200_000
 
 
+def test_the_figure_counts_no_answer_where_there_is_none(call, shared_bundle, outage, monkeypatch):
+    seen = {}
+
+    def keep(latency_ms, main):
+        seen.update(latency_ms)
+        return "<svg/>"
+
+    monkeypatch.setattr("hybridge.report.figures.latency_distribution", keep)
+    figure = outage.with_suffix(".svg")
+    out = emulated(call, shared_bundle.path, "--trace", outage, "--figure", figure)
+    missing = by_method(out["rows"])["cloud only, raw"]["unanswered"] / out["rows"][0]["requests"]
+    assert np.isinf(seen["cloud only, raw"]).mean() == pytest.approx(missing, abs=0.002)
+    assert np.isfinite(seen["plan"]).all()
+
+
 def test_what_is_to_be_answered_may_be_rehearsed_first(call, own_bundle, arrays, trace):
     save_bundle(own_bundle.plan, own_bundle.path, None, own_bundle.metadata)
     refused = call("emulate", own_bundle.path, "--trace", trace)

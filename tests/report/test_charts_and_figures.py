@@ -1,3 +1,4 @@
+import math
 import re
 import xml.etree.ElementTree as ET
 
@@ -92,6 +93,30 @@ def test_latencies_far_apart_get_a_logarithmic_axis():
     assert "100 ms" not in texts(near)
     assert "100 ms" in texts(far)
     assert "100 %" in texts(far)
+
+
+def test_who_gets_no_answer_is_missing_from_the_share(monkeypatch):
+    lines = {}
+
+    def keep(drawn, *axes):
+        lines.update({line.name: line for line in drawn})
+        return line_chart(drawn, *axes)
+
+    monkeypatch.setattr("hybridge.report.figures.line_chart", keep)
+    never = math.inf
+    latency_distribution(
+        {
+            "all": np.array([4.0, 2.0]),
+            "half": np.array([3.0, never, 1.0, never]),
+            "none": np.array([never]),
+        }
+    )
+    assert (lines["all"].x.tolist(), lines["all"].y.tolist()) == ([2, 2, 4], [0, 0.5, 1])
+    assert (lines["half"].x.tolist(), lines["half"].y[-1]) == ([1, 1, 3, 4], 0.5)
+    assert (lines["none"].x[-1], lines["none"].y.tolist()) == (4, [0, 0])
+    assert "none" in texts(
+        latency_distribution({"none": np.array([never]), "a": np.full(2, never)})
+    )
 
 
 def test_a_trace_shows_its_quartiles():

@@ -55,7 +55,12 @@ def drawn(done: "Sequence[Comparison]") -> str:
 
     shares = np.linspace(0, 1, _DRAWN)
     latency_ms = {
-        name: np.quantile(emulation.latency_ms, shares) for name, emulation in _pooled(done).items()
+        name: np.quantile(
+            np.where(emulation.answered, emulation.latency_ms, np.inf),
+            shares,
+            method="inverted_cdf",  # none lies between an answer and none
+        )
+        for name, emulation in _pooled(done).items()
     }
     return latency_distribution(latency_ms, main=PLAN)
 

@@ -68,15 +68,17 @@ def latency_distribution(latency_ms: Mapping[str, Floats], main: str | None = No
             no answer.
         main: Name of the method that stands out.
     """
-    ends = [each for values in latency_ms.values() for each in values[np.isfinite(values)]] or [1.0]
-    least, most = max(min(ends), 1e-3), max(*ends, 1e-3)
+    answered = {name: np.sort(each[np.isfinite(each)]) for name, each in latency_ms.items()}
+    everything = np.concatenate(list(answered.values()))
+    least = max(float(everything.min()), 1e-3) if everything.size else 1.0
+    most = float(everything.max(initial=least))
     lines = []
-    for name, values in latency_ms.items():
-        answered = np.maximum(np.sort(values[np.isfinite(values)]), least).tolist()
-        begin, *_, end = answered or [least, least]
-        # A line that stays below 100 % goes on to the side.
-        x = np.array([begin, *answered, end if len(answered) == len(values) else most])
-        share = np.minimum(np.arange(len(x)), len(answered)) / len(values)
+    for name, values in answered.items():
+        count, requests = len(values), len(latency_ms[name])
+        # A line that never comes to 100 % goes on to the side.
+        ends = [] if count == requests else [most]
+        x = np.maximum(np.concatenate((values[:1] if count else [least], values, ends)), least)
+        share = np.minimum(np.arange(len(x)), count) / requests
         lines.append(Line(name, x, share, role="main" if name == main else "other", steps=True))
     return line_chart(
         lines,
