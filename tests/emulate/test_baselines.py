@@ -131,6 +131,7 @@ def test_the_fixed_plan_is_the_branch_that_pays_on_average(plan):
         {"trace": Trace.constant(0)},
         {"deadline_ms": SENT_MS - 1},
         {"timeout_ms": SENT_MS - EDGE_MS - 1},
+        {"timeout_ms": SENT_MS - EDGE_MS - 1, "deadline_ms": math.inf},
     ],
 )
 def test_the_fixed_plan_is_none_that_comes_too_late(plan, limits):

@@ -90,6 +90,12 @@ def test_mahimahi_counts_opportunities_in_bins(write):
     assert trace.bandwidth_bps == (36_000, 12_000, 0, 3 * 12_000 / 0.5)
 
 
+def test_a_packet_just_beyond_a_second_makes_no_peak(write):
+    trace = read_trace(write("0\n999\n1500\n2001\n"))
+    assert (trace.times_s, trace.duration_s) == ((0, 1), 2.001)
+    assert trace.bandwidth_bps == pytest.approx((24_000, 24_000 / 1.001))
+
+
 def test_mahimahi_may_be_read_at_its_own_detail(write):
     trace = read_trace(write("0\n2\n2\n4\n"), bin_s=0.001)
     assert trace.bandwidth_bps == pytest.approx((12e6, 0, 24e6, 12e6))

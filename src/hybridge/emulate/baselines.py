@@ -109,7 +109,8 @@ def _worth(script: Script, rehearsal: Rehearsal, world: World, reward: Reward, l
         link = replace(link, bandwidth_bps=world.trace.mean_bps)
     spent = Priced(script.plan, world.prices, link, payloads_of(rehearsal)).to_leaf(leaf)
     latency_ms = np.broadcast_to(spent.latency_ms, len(rehearsal))
-    limit_ms = world.timeout_ms + spent.edge_ms if world.deadline_ms is None else world.deadline_ms
+    within_ms = world.within_ms
+    limit_ms = world.longest_ms + spent.edge_ms if within_ms is None else within_ms
     if asks and np.mean(latency_ms > limit_ms) > 0.5:
         return -np.inf
     return reward.of(float(latency_ms.mean()), float(np.mean(script.endings[leaf].right)))

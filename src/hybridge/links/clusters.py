@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-Floats = np.ndarray[Any, np.dtype[np.float64]]
+from hybridge.links.trace import Floats
 
 
 def cluster(values: Floats, weights: Floats, count: int) -> Floats:

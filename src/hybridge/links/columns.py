@@ -15,8 +15,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from hybridge.errors import DataError
-from hybridge.links.lines import Floats, Lines, held
-from hybridge.links.trace import Trace
+from hybridge.links.lines import Lines, held
+from hybridge.links.trace import Floats, Trace
 
 _UNITS_S = {
     **dict.fromkeys(("s", "sec", "secs", "second", "seconds"), 1.0),

@@ -4,14 +4,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from hybridge.errors import DataError
-from hybridge.links.trace import Trace
-
-Floats = np.ndarray[Any, np.dtype[np.float64]]
+from hybridge.links.trace import Floats, Trace
 
 #: What is longer is no recording of a link, and would fill the memory.
 _MAX_BYTES = 64 * 2**20

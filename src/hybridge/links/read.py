@@ -67,7 +67,7 @@ def read_recording(path: Path | str, kind: str | None = None, bin_s: float = 1.0
         path: The file.
         kind: Name of the format, or None to tell it from the content.
         bin_s: Seconds over which mahimahi's opportunities are averaged, from 0.001 on; the last
-            bin is as long as the file reaches.
+            bin is from half to one and a half as long, to reach as far as the file.
 
     Raises:
         DataError: The file is missing, no text, empty, or does not hold what its format wants;
@@ -112,7 +112,10 @@ def _mahimahi(lines: Lines, bin_s: float) -> Recording:
         edges_s = grid(duration_s, bin_s)
     except ConfigError as error:
         raise lines.fault(last, f"{error}{_OR_BYTES}") from error
-    # An opportunity belongs to the bin that it begins; the one at the very end to the last.
+    if len(edges_s) > 2 and edges_s[-1] - edges_s[-2] < bin_s / 2:
+        # A packet in a bin of a millisecond would be a peak that no link had.
+        edges_s = np.delete(edges_s, -2)
+    # An opportunity belongs to the bin that it begins; what lies beyond to the last.
     bins = (at_ms / round(bin_s * 1e3, 9)).astype(np.int64)
     counts = np.bincount(np.minimum(bins, len(edges_s) - 2), minlength=len(edges_s) - 1)
     bps = counts * OPPORTUNITY_BITS / np.diff(edges_s)

@@ -6,13 +6,10 @@ Letters: ``N`` pieces, ``Q`` quantiles.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from hybridge.links.trace import MAX_PIECES, Trace
-
-Floats = np.ndarray[Any, np.dtype[np.float64]]
+from hybridge.links.trace import MAX_PIECES, Floats, Trace
 
 #: Below this, one packet of 1,500 bytes takes more than a second.
 OUTAGE_BPS = 12_000.0
