@@ -19,9 +19,14 @@ def test_what_is_written_is_read_again(tmp_path):
 def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
     path = tmp_path / "file"
     write_atomically(path, b"old")
-    with pytest.raises(RuntimeError), replacing(path) as part:
-        part.write_bytes(b"half")
-        raise RuntimeError
+
+    def fail():
+        with replacing(path) as part:
+            part.write_bytes(b"half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
 

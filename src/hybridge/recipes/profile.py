@@ -34,7 +34,7 @@ from hybridge.runtime.stopwatch import interleaved_ms
 #: How many layers of each class and kernel are drawn.
 DRAWN = {
     ("conv", 1): 30,
-    ("conv", 3): 60,
+    ("conv", 3): 100,
     ("conv", 5): 15,
     ("conv", 7): 15,
     ("depthwise", 3): 20,
@@ -233,8 +233,9 @@ def _measure(
     ms = interleaved_ms(calls, rounds)
     count = len(specs)
     without, whole, networks_ms = np.split(ms[1:], (count, 2 * count))
+    copies = np.array([spec.copies for spec in specs])
     # A difference may come out below zero where a layer takes next to nothing.
-    return np.maximum(whole - without, 1e-6), float(ms[0]), networks_ms
+    return np.maximum((whole - without) / copies, 1e-6), float(ms[0]), networks_ms
 
 
 def _call(spec: LayerSpec, threads: int, with_it: bool) -> Callable[[], object]:

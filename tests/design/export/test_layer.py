@@ -72,3 +72,12 @@ def test_a_network_gives_its_distinct_layers():
 def test_convolutions_that_change_the_size_by_their_padding_are_left_out():
     network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, (1, 3), padding=(0, 1)))
     assert specs_of(capture(network, torch.zeros(1, 3, 8, 8))) == []
+
+
+def test_a_layer_that_can_follow_itself_does():
+    square = LayerSpec("conv", 8, 8, 8, kernel=3)
+    assert square.copies == 16
+    nodes = onnx.load_from_string(program_of(square, with_it=True)).graph.node
+    assert sum(node.op_type == "Conv" for node in nodes) == 1 + 16
+    assert LayerSpec("conv", 8, 16, 8, kernel=3).copies == 1
+    assert LayerSpec("conv", 512, 512, 14, kernel=3).copies == 1

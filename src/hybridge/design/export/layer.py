@@ -1,12 +1,15 @@
-"""One layer as two programs, to be timed: with it and without it, the rest being the same.
+"""A layer as two programs, to be timed: with it and without it, the rest being the same.
 
 A runtime that keeps images in blocks of channels turns them around where a graph begins and ends,
 and fuses what follows a convolution into it. A layer alone would pay for the first and miss the
 second. So it stands between a cheap stem and a mean over all pixels, followed by the activation
-that it would have; its time is the difference to the program that lacks it.
+that it would have; its time is the difference to the program that lacks it. A layer that can follow
+itself stands there several times, each with weights of its own: in a network the weights of one
+layer are not in the cache when its turn comes again.
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
@@ -20,6 +23,8 @@ Kind = Literal["conv", "depthwise", "linear", "pool", "other"]
 
 OPSET, IR_VERSION = 18, 9
 _STEM_CHANNELS = 3
+#: How often a layer that can follow itself stands in its program, and their MACs, at most.
+_MOST_COPIES, _MOST_MACS = 16, 2e8
 _FLOAT_BYTES = 4
 
 
@@ -58,6 +63,14 @@ class LayerSpec:
         """Whether no runtime would keep what it reads in blocks of channels."""
         multiplies = self.kind == "other" and self.out_channels == self.in_channels
         return self.kind == "linear" or multiplies
+
+    @property
+    def copies(self) -> int:
+        """How often it stands in its program, one after another."""
+        follows_itself = self.kind in ("conv", "depthwise") and self.stride == 1
+        if not follows_itself or self.in_channels != self.out_channels:
+            return 1
+        return max(1, min(_MOST_COPIES, int(_MOST_MACS / self.layer.macs)))
 
     @property
     def name(self) -> str:
@@ -131,7 +144,12 @@ def _keeps_size(module: nn.Conv2d) -> bool:
 
 
 def program_of(spec: LayerSpec, with_it: bool) -> bytes:
-    """Return an ONNX file from float32 ``spec.input_shape`` to a mean, with the layer or not."""
+    """Return an ONNX file from float32 ``spec.input_shape`` to a mean.
+
+    Args:
+        spec: The layer.
+        with_it: Whether the layer stands in it, `LayerSpec.copies` times.
+    """
     writer = _Writer(spec)
     writer.stem()
     if not with_it:
@@ -184,7 +202,9 @@ class _Writer:
         if spec.kind in ("conv", "depthwise"):
             groups = spec.in_channels if spec.kind == "depthwise" else spec.groups
             shape = (spec.out_channels, spec.in_channels // groups, spec.kernel, spec.kernel)
-            self._convolve("a", end, shape, spec.stride, groups)
+            names = ["a", *(f"a{turn}" for turn in range(1, spec.copies)), end]
+            for source, target in pairwise(names):
+                self._convolve(source, target, shape, spec.stride, groups)
         elif spec.kind == "linear":
             self._weight("linear_w", (spec.out_channels, spec.in_channels))
             self._node("Gemm", ["a", "linear_w"], "linear", transB=1)
