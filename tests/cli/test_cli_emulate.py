@@ -90,6 +90,11 @@ def test_traces_are_replayed_one_by_one_and_counted_together(call, shared_bundle
     assert pooled["latency_ms"] == pytest.approx(total / 680)
 
 
+def test_one_option_may_name_several_traces(call, shared_bundle, trace, outage):
+    one_by_one = emulated(call, shared_bundle.path, "--trace", trace, "--trace", outage)
+    assert emulated(call, shared_bundle.path, "--trace", trace, outage) == one_by_one
+
+
 def test_an_outage_of_minutes_is_waited_through_and_counted(call, shared_bundle, outage):
     rows = by_method(emulated(call, shared_bundle.path, "--trace", outage)["rows"])
     assert rows["plan"]["unanswered"] == rows["foresight"]["timeouts"] == 0
@@ -131,7 +136,7 @@ def test_a_deadline_is_kept_to(call, shared_bundle, trace):
 
 
 def test_the_log_and_the_figure_are_written(call, shared_bundle, trace, tmp_path):
-    log, figure = tmp_path / "decisions.jsonl", tmp_path / "emulation.svg"
+    log, figure = tmp_path / "new/decisions.jsonl", tmp_path / "other/emulation.svg"
     files = ["--log", log, "--figure", figure]
     out = emulated(call, shared_bundle.path, "--trace", trace, *files)
     latency_ms = [record.decision.latency_ms for record in read_log(log)]

@@ -155,7 +155,7 @@ def test_an_address_without_a_port_is_refused(call, shared_bundle, pictures):
 
 
 def test_decisions_are_logged(call, shared_bundle, pictures, tmp_path):
-    log = tmp_path / "decisions.jsonl"
+    log = tmp_path / "new/decisions.jsonl"
     assert call("run", shared_bundle.path, *pictures, "--log", log).status == 0
     assert len(list(read_log(log))) == len(pictures)
 

@@ -33,8 +33,12 @@ def emulate(
     bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="The bundle's folder.")],
     trace: Annotated[
         list[Path],
-        typer.Option(metavar="FILE", help="A recorded link; may be given several times."),
+        typer.Option(metavar="FILE...", help="Recorded links; may be given several times."),
     ],
+    more: Annotated[
+        # What a shell makes of --trace *.log: all names but the first come as arguments.
+        list[Path] | None, typer.Argument(metavar="FILE", help="More files of --trace.")
+    ] = None,
     device: DeviceOption = None,
     cloud: CloudOption = None,
     link: LinkOption = None,
@@ -89,7 +93,7 @@ def emulate(
     \b
     Examples:
       hybridge emulate runs/demo/bundle --trace lte.up
-      hybridge emulate runs/demo/bundle --trace lte.up --trace bus.log --poisson 20 --link wifi
+      hybridge emulate runs/demo/bundle --trace lte.up bus.log --poisson 20 --link wifi
       hybridge emulate runs/demo/bundle --trace lte.up --rate 10 --duration-s 3600 --json
       hybridge emulate runs/demo/bundle --trace lte.up --back-to-back --data digits
     """
@@ -100,7 +104,8 @@ def emulate(
 
     _check_files(log, figure)
     pace = _pace(rate, poisson, back_to_back, requests, duration_s, seed)
-    traces = [read_trace(path) for path in trace]
+    files = [*trace, *(more or ())]
+    traces = [read_trace(path) for path in files]
     loaded, images = _open(bundle, data)
     around = surroundings_of(loaded, device=device, cloud=cloud, link=link)
     found = around.look_up()
@@ -121,7 +126,7 @@ def emulate(
             "arrivals": asdict(pace),
             "deadline_ms": None if deadline_ms == math.inf else deadline_ms,
             "inputs": inputs,
-            **described(trace, done),
+            **described(files, done),
         }
     )
 
@@ -220,6 +225,8 @@ def _compare(
     from hybridge.progress import track
 
     pairs = list(zip(worlds, arrivals, strict=True))
+    if log is not None:
+        log.parent.mkdir(parents=True, exist_ok=True)
     with nullcontext() if log is None else DecisionLog(log) as decisions:
         return [
             compare(plan, rehearsal, world, requests, Reward(), decisions)
