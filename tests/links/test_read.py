@@ -257,3 +257,12 @@ def test_recorded_round_trips_are_read():
     assert len(recording.rtt_ms) == len(recording.loss) == len(recording.trace.times_s)
     assert 5 < np.median(recording.rtt_ms) < 50
     assert 0 < max(recording.loss) <= 1
+
+
+def test_comments_are_skipped_and_lines_counted_on(tmp_path):
+    path = tmp_path / "commented"
+    path.write_text("# seconds Mbit/s\n0 1\n # half time\n1 3\n")
+    assert read_trace(path).bandwidth_bps == (1e6, 3e6)
+    path.write_text("# a\n0 1\n1 -3\n")
+    with pytest.raises(DataError, match="line 3"):
+        read_trace(path)

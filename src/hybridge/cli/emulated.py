@@ -82,13 +82,15 @@ def show_emulated(done: "Sequence[Comparison]", around: "Surroundings", rtt_ms: 
         (Column("Bytes", "bytes"), "payload_bytes"),
         (Column("Energy", "mj"), "energy_mj"),
         (Column("Reward", "number"), "reward"),
-        (Column("Timeouts", "number"), "timeouts"),
+        (Column("Late", "number"), "timeouts"),
+        (Column("Lost", "number"), "unanswered"),
     )
     found = {name: asdict(each.summary(Reward())) for name, each in _pooled(done).items()}
     rows = [(name, *(row[key] for _, key in columns if key)) for name, row in found.items()]
     requests = next(iter(found.values()))["requests"]
     over = "1 trace" if len(done) == 1 else f"{len(done)} traces"
-    caption = f"{requests:,} requests over {over}; latency as mean and quantiles"
+    late = "Late: the cloud did not answer in time; lost: nobody did"
+    caption = f"{requests:,} requests over {over}. {late}"
     show(Table([column for column, _ in columns], rows, caption, frozenset({0})).rich())
     facts = {
         "emulated with": f"{around.device}, {around.cloud}, "

@@ -21,7 +21,7 @@ _SHOWN_LETTERS = 40
 
 @dataclass(frozen=True)
 class Lines:
-    """The lines of a text file that are not blank.
+    """The lines of a text file that are neither blank nor comments, which begin with ``#``.
 
     Attributes:
         path: The file.
@@ -55,7 +55,7 @@ class Lines:
         rows = tuple(
             (number, line.strip())
             for number, line in enumerate(text.split("\n"), 1)
-            if line and not line.isspace()
+            if line.strip() and not line.lstrip().startswith("#")
         )
         if not rows:
             raise DataError(f"{path}: expected lines of numbers, got an empty file")
