@@ -58,8 +58,15 @@ def test_a_log_is_appended_to(tmp_path):
     assert [json.loads(line)["reason"] for line in lines] == ["score above threshold"] * 2
 
 
-@pytest.mark.parametrize("path", [FULL, "missing/log.jsonl"])
+def test_a_log_makes_its_folder(tmp_path):
+    with DecisionLog(tmp_path / "new/log.jsonl") as log:
+        log.append(DECISION, 0.0, 0)
+    assert len(list(read_log(tmp_path / "new/log.jsonl"))) == 1
+
+
+@pytest.mark.parametrize("path", [FULL, "file/log.jsonl"])
 def test_a_log_that_cannot_be_written_warns_once(tmp_path, caplog, path):
+    (tmp_path / "file").touch()
     with caplog.at_level(logging.WARNING), DecisionLog(tmp_path / path) as log:
         for _ in range(3):
             log.append(DECISION, 0.0, 0)

@@ -225,8 +225,6 @@ def _compare(
     from hybridge.progress import track
 
     pairs = list(zip(worlds, arrivals, strict=True))
-    if log is not None:
-        log.parent.mkdir(parents=True, exist_ok=True)
     with nullcontext() if log is None else DecisionLog(log) as decisions:
         return [
             compare(plan, rehearsal, world, requests, Reward(), decisions)

@@ -102,8 +102,6 @@ def run(
         raise ConfigError(f"{asked} shapes the link to a cloud; give --cloud HOST:PORT")
     transport = None if cloud is None else _transport(cloud, shape, rtt_ms)
     inputs = from_files(images, loaded.plan) if images else from_source(data or "", loaded.plan)
-    if log is not None:
-        log.parent.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         decisions = stack.enter_context(DecisionLog(log)) if log is not None else None
         runtime = stack.enter_context(EdgeRuntime(loaded, transport, log=decisions))

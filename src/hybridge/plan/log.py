@@ -38,7 +38,7 @@ class DecisionLog(Closing):
     """Appends decisions to a file. A log that cannot be written never costs an answer.
 
     Args:
-        path: The file; made where it is missing.
+        path: The file; made where it is missing, with its folder.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -61,6 +61,7 @@ class DecisionLog(Closing):
 
     def _write(self, data: bytes) -> None:
         if self._file is None:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
             self._file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
         if self._torn:
             data = b"\n" + data
