@@ -9,7 +9,7 @@ import numpy as np
 from hybridge.cost.device import Device
 from hybridge.errors import ConfigError
 from hybridge.plan.layers import Layer
-from hybridge.plan.plan import Plan
+from hybridge.plan.plan import Plan, Step
 
 Amount = TypeVar("Amount", float, np.ndarray[Any, np.dtype[np.float64]])
 
@@ -65,6 +65,15 @@ class Prices:
     device: Device
     edge_ms: Mapping[str, float]
     cloud_ms: Mapping[str, float]
+
+    def step_ms(self, step: Step) -> float:
+        """Return the time of a step's program; raises `ConfigError` where it has no price."""
+        prices_ms = self.edge_ms if step.place == "edge" else self.cloud_ms
+        if step.program not in prices_ms:
+            raise ConfigError(
+                f"program {step.program!r} has no {step.place} price; price this very plan"
+            )
+        return prices_ms[step.program]
 
 
 def price_plan(plan: Plan, device: Device, cloud: Device) -> Prices:

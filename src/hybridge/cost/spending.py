@@ -127,7 +127,7 @@ class Priced:
 
     def _step(self, path: Path, step: Step) -> Spending:
         macs = float(self.plan.programs[step.program].macs)
-        time_ms = self._time_ms(step)
+        time_ms = self.prices.step_ms(step)
         if step.place == "edge":
             return Spending(edge_macs=macs, edge_ms=time_ms)
         link = self.link(path) if callable(self.link) else self.link
@@ -139,14 +139,6 @@ class Priced:
             sending_ms=sending_ms(link, payload_bytes),
             round_trip_ms=link.rtt_ms,
         )
-
-    def _time_ms(self, step: Step) -> float:
-        prices = self.prices.edge_ms if step.place == "edge" else self.prices.cloud_ms
-        if step.program not in prices:
-            raise ConfigError(
-                f"program {step.program!r} has no {step.place} price; price this very plan"
-            )
-        return prices[step.program]
 
     def _payload_bytes(self, path: Path, step: Step) -> Amounts:
         sizes = self.payload_bytes

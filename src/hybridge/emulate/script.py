@@ -84,12 +84,7 @@ def codec_to(plan: Plan, leaf: Path) -> str | None:
 
 
 def _part(path: Path, step: Step, rehearsal: Rehearsal, prices: Prices) -> Part:
-    prices_ms = prices.edge_ms if step.place == "edge" else prices.cloud_ms
-    if step.program not in prices_ms:
-        raise ConfigError(
-            f"program {step.program!r} has no {step.place} price; price this very plan"
-        )
-    takes_ms = prices_ms[step.program]
+    takes_ms = prices.step_ms(step)
     if not takes_ms >= 0:
         raise ConfigError(f"expected a price of 0 ms or more for {step.program!r}, got {takes_ms}")
     score = rehearsal.score.get(path) if isinstance(step.then, Fork) else None
