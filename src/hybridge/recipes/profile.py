@@ -225,21 +225,25 @@ def _measure(
     specs: Sequence[LayerSpec], programs: Sequence[Program], threads: int, rounds: int
 ) -> tuple[np.ndarray[Any, Any], float, np.ndarray[Any, Any]]:
     """Return milliseconds of every layer, of a program beyond its layers, and of networks."""
+    # Many layers have the same program without them; each is timed once.
+    bare = {program_of(spec, with_it=False): spec for spec in (_EMPTY, *specs)}
     calls = [
-        _call(_EMPTY, threads, with_it=False),
-        *(_call(spec, threads, with_it) for with_it in (False, True) for spec in specs),
+        *(_call(graph, spec, threads) for graph, spec in bare.items()),
+        *(_call(program_of(spec, with_it=True), spec, threads) for spec in specs),
         *(_network_call(program, threads) for program in programs),
     ]
     ms = interleaved_ms(calls, rounds)
-    count = len(specs)
-    without, whole, networks_ms = np.split(ms[1:], (count, 2 * count))
+    bare_ms, whole_ms, networks_ms = np.split(ms, (len(bare), len(bare) + len(specs)))
+    without = dict(zip(bare, bare_ms.tolist(), strict=True))
+    without_ms = np.array([without[program_of(spec, with_it=False)] for spec in specs])
     copies = np.array([spec.copies for spec in specs])
     # A difference may come out below zero where a layer takes next to nothing.
-    return np.maximum((whole - without) / copies, 1e-6), float(ms[0]), networks_ms
+    layers_ms = np.maximum((whole_ms - without_ms) / copies, 1e-6)
+    return layers_ms, without[program_of(_EMPTY, with_it=False)], networks_ms
 
 
-def _call(spec: LayerSpec, threads: int, with_it: bool) -> Callable[[], object]:
-    session = open_graph(program_of(spec, with_it), threads)
+def _call(graph: bytes, spec: LayerSpec, threads: int) -> Callable[[], object]:
+    session = open_graph(graph, threads)
     inputs = {"x": np.random.default_rng(0).standard_normal(spec.input_shape, np.float32)}
     return lambda: session.run(None, inputs)
 
