@@ -10,7 +10,7 @@ import numpy as np
 from hybridge.cost.operating import Floats
 from hybridge.errors import ConfigError
 from hybridge.plan.choosers import ScoreThreshold
-from hybridge.plan.plan import Fork, Leaf, Path, Plan
+from hybridge.plan.plan import Fork, Path, Plan
 from hybridge.plan.rehearsal import Branch, Rehearsal
 
 #: Distance from 1 that shares may add up to through rounding alone.
@@ -65,7 +65,7 @@ def reach_at(plan: Plan, coverage: float) -> dict[Path, float]:
 
 def only_leaf(plan: Plan) -> Path:
     """Return the leaf of a plan without forks; raises `ConfigError` where there are several."""
-    leaves = _leaves(plan)
+    leaves = [path for path, _ in plan.leaves()]
     if len(leaves) > 1:
         raise ConfigError(
             f"expected a rehearsal or a coverage to tell how often each of {len(leaves)} branches "
@@ -102,17 +102,13 @@ def payloads_of(rehearsal: Rehearsal, leaves: Sequence[Path] | None = None) -> d
 
 def check_reach(plan: Plan, reach: Mapping[Path, float]) -> None:
     """Raise `ConfigError` unless ``reach`` gives leaves of ``plan`` shares that add up to 1."""
-    leaves = _leaves(plan)
+    leaves = [path for path, _ in plan.leaves()]
     if unknown := sorted(set(reach) - set(leaves)):
         raise ConfigError(f"the plan has no leaf at {unknown}; its leaves are {leaves}")
     for leaf, share in reach.items():
         check_share(f"reach of leaf {leaf}", share)
     if not math.isclose(total := sum(reach.values()), 1, abs_tol=_ROUNDING):
         raise ConfigError(f"expected the reach of all leaves to add up to 1, got {total:g}")
-
-
-def _leaves(plan: Plan) -> list[Path]:
-    return [placed.path for placed in plan.nodes() if isinstance(placed.node, Leaf)]
 
 
 def _floats(sizes: Floats) -> Floats:

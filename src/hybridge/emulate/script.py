@@ -70,11 +70,7 @@ class Script:
             (path, step.program): _part(path, step, rehearsal, prices)
             for path, step in plan.steps()
         }
-        self.endings = {
-            placed.path: _ending(plan, placed.path, placed.node, rehearsal)
-            for placed in plan.nodes()
-            if isinstance(placed.node, Leaf)
-        }
+        self.endings = {path: _ending(plan, path, leaf, rehearsal) for path, leaf in plan.leaves()}
 
 
 def codec_to(plan: Plan, leaf: Path) -> str | None:

@@ -203,6 +203,12 @@ class Plan(Frozen):
             if isinstance(placed.node, Step) and place in (None, placed.node.place):
                 yield placed.path, placed.node
 
+    def leaves(self) -> Iterator[tuple[Path, Leaf]]:
+        """Yield every leaf with its path, depth first."""
+        for placed in self.nodes():
+            if isinstance(placed.node, Leaf):
+                yield placed.path, placed.node
+
     def programs_at(self, place: Place) -> list[Program]:
         """Return the distinct programs that run at ``place``, in the order they are met."""
         met: dict[str, Program] = {}

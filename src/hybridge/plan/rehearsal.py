@@ -86,7 +86,7 @@ class Rehearsal:
             if self.programs.get(name) != plan.programs[name].sha256:
                 raise PlanError(f"the rehearsal was not played with this program {name!r}")
         rehearsed = {leaf for leaf, _ in self.probabilities}
-        leaves = {placed.path for placed in plan.nodes() if isinstance(placed.node, Leaf)}
+        leaves = {path for path, _ in plan.leaves()}
         if leaves != rehearsed:
             raise PlanError(
                 f"the plan has leaves at {sorted(leaves)}, the rehearsal at {sorted(rehearsed)}"

@@ -36,7 +36,7 @@ def pinned(plan: Plan, leaf: Path) -> Plan:
     Homes and the rest of the tree stay, so that a cloud that fails is still made up for, and the
     plan's rehearsal fits. Raises `PlanError` where no leaf stands there.
     """
-    leaves = [placed.path for placed in plan.nodes() if isinstance(placed.node, Leaf)]
+    leaves = [path for path, _ in plan.leaves()]
     if leaf not in leaves:
         raise PlanError(f"the plan has no leaf at {leaf}; its leaves are at {leaves}")
 
