@@ -1,0 +1,1 @@
+"""Techniques that put a cheaper layer in the place of a layer (model tree, table II)."""

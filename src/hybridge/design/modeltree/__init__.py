@@ -1,0 +1,1 @@
+"""Model trees: partition and compression searched together, per kind of network."""

@@ -1,0 +1,1 @@
+"""Searches: a problem, an algorithm that asks and is told, a budget."""
