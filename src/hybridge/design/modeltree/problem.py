@@ -4,9 +4,10 @@ Letters: ``N`` blocks, ``K`` types of bandwidth.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
+from hybridge.cost.price import Amount
 from hybridge.cost.reward import Reward
 from hybridge.design.modeltree.choices import (
     BlockChoice,
@@ -53,9 +54,10 @@ class AccuracyFloor:
     floor: float
     points: float = 50.0
 
-    def penalty(self, accuracy: float) -> float:
-        """Return the reward that is taken off."""
-        return self.points * 100 * max(0.0, self.floor - accuracy)
+    def penalty(self, accuracy: Amount) -> Amount:
+        """Return the reward that is taken off: for one accuracy, or each of an array."""
+        lack = self.floor - accuracy
+        return self.points * 50 * (lack + abs(lack))  # 100 times the lack, where it is positive
 
 
 @dataclass(frozen=True)
@@ -133,7 +135,12 @@ class TreeProblem:
             self._latencies[key] = took_ms
         return self._latencies[key]
 
-    def worth(self, latency_ms: float, accuracy: float) -> float:
-        """Return the reward of a branch, less what it lacks of the floor."""
-        penalty = 0.0 if self.floor is None else self.floor.penalty(accuracy)
-        return self.reward.of(latency_ms, accuracy) - penalty
+    def worth(self, latency_ms: Amount, accuracy: Amount) -> Amount:
+        """Return the reward of a branch, or of each of an array, less what lacks of the floor."""
+        reward = self.reward.of(latency_ms, accuracy)
+        return reward if self.floor is None else reward - self.floor.penalty(accuracy)
+
+    def under(self, link: Link) -> "TreeProblem":
+        """Return the problem of an optimal branch (algorithm 1): the same under one link."""
+        space = Space(self.space.blocks, types=1)
+        return replace(self, space=space, links=(link,), _latencies={})
