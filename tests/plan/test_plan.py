@@ -122,7 +122,7 @@ def test_a_score_threshold_needs_a_score():
 
 def test_a_child_that_is_always_chosen_must_be_there():
     fork = Fork(chooser=Always(child=2), children=(BASE_LEAF, ask()), home=0)
-    with pytest.raises(PlanError, match="always takes child 2, but has only 2"):
+    with pytest.raises(PlanError, match="by always may take child 2, but has only 2"):
         make_plan(make_step(then=fork))
 
 

@@ -106,9 +106,11 @@ def estimate_around(
 ) -> Estimate:
     """Return the expected cost of one input of a bundle's plan.
 
+    Forks by bandwidth see the link's own.
+
     Args:
         plan: The plan.
-        rehearsal: Says what the plan's choosers do, and what is sent; None where both are given.
+        rehearsal: Says what scores choosers see, and what is sent; None where both are given.
         around: Profiles that price the plan.
         coverage: Share of inputs kept, any as likely as another; None for what the plan's own
             choosers keep of the rehearsal. Only a selective query takes one.
@@ -122,10 +124,10 @@ def estimate_around(
     if coverage is not None:
         reach = reach_at(plan, coverage)
     elif rehearsal is not None:
-        leaves = leaf_of_each(plan, rehearsal)
+        leaves = leaf_of_each(plan, rehearsal, around.link.bandwidth_bps)
         reach = reach_of(leaves)
     else:
-        reach = {only_leaf(plan): 1.0}
+        reach = {only_leaf(plan, around.link.bandwidth_bps): 1.0}
     sizes: Payloads = {} if rehearsal is None else payloads_of(rehearsal, leaves)
     prices = price_plan(plan, around.device, around.cloud)
     return estimate(

@@ -8,10 +8,10 @@ from typing import NamedTuple
 import numpy as np
 
 from hybridge.cost.operating import Floats
-from hybridge.errors import ConfigError
+from hybridge.errors import ConfigError, PlanError
 from hybridge.plan.choosers import ScoreThreshold
 from hybridge.plan.plan import Fork, Path, Plan
-from hybridge.plan.rehearsal import Branch, Rehearsal
+from hybridge.plan.rehearsal import Branch, Rehearsal, leaf_at
 
 #: Distance from 1 that shares may add up to through rounding alone.
 _ROUNDING = 1e-6
@@ -63,15 +63,19 @@ def reach_at(plan: Plan, coverage: float) -> dict[Path, float]:
     return {query.kept: coverage, query.sent: 1 - coverage}
 
 
-def only_leaf(plan: Plan) -> Path:
-    """Return the leaf of a plan without forks; raises `ConfigError` where there are several."""
-    leaves = [path for path, _ in plan.leaves()]
-    if len(leaves) > 1:
+def only_leaf(plan: Plan, bandwidth_bps: float) -> Path:
+    """Return the leaf that all inputs reach at a bandwidth.
+
+    Raises `ConfigError` where they do not all reach one: where a fork goes by a router's score.
+    """
+    try:
+        return leaf_at(plan, bandwidth_bps)
+    except PlanError as error:
         raise ConfigError(
-            f"expected a rehearsal or a coverage to tell how often each of {len(leaves)} branches "
-            "is taken, got neither; give a coverage, or rehearse the plan"
-        )
-    return leaves[0]
+            f"expected a rehearsal or a coverage to tell how often each of "
+            f"{len(list(plan.leaves()))} branches is taken, got neither; give a coverage, or "
+            "rehearse the plan"
+        ) from error
 
 
 def reach_of(leaves: Sequence[Path]) -> dict[Path, float]:

@@ -19,6 +19,7 @@ from hybridge.emulate.script import Script
 from hybridge.emulate.world import World
 from hybridge.errors import TransportError
 from hybridge.links.channel import Channel
+from hybridge.links.recent import RecentBandwidth
 from hybridge.plan.decision import Decision
 from hybridge.plan.log import DecisionLog
 from hybridge.plan.plan import Plan
@@ -41,7 +42,8 @@ def emulate(
     """Play requests against ``plan``, and return what became of them.
 
     The edge runs one program at a time, in the order in which requests are ready for it; messages
-    queue for the link, which drains at the trace's bandwidth; the cloud is never busy.
+    queue for the link, which drains at the trace's bandwidth; the cloud is never busy. Forks by
+    bandwidth see the trace's mean over the world's ``sense_window_s`` before them.
 
     Args:
         plan: The plan.
@@ -106,6 +108,7 @@ class Replay:
         self.edge_free_ms = 0.0
         self.passage: Passage | None = None
         self._log = log
+        self._seen = RecentBandwidth(world.trace, world.sense_window_s)
         self._link = world.link
         self._rtt_ms = world.link.rtt_ms
         self.timeout_ms = world.longest_ms
@@ -152,7 +155,7 @@ class Replay:
         )
 
     def _begin(self, turn: int, at_ms: float, following_ms: float) -> Passage:
-        course = walk(self.script.plan, at_ms, self._deadline_ms)
+        course = walk(self.script.plan, at_ms, self._deadline_ms, self._seen)
         passage = Passage(course, turn, turn % self.script.inputs, at_ms)
         self._go_on(passage, None, following_ms)
         return passage

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from hybridge.cost.price import Prices
 from hybridge.errors import ConfigError
 from hybridge.links.link import Link
+from hybridge.links.recent import SENSE_WINDOW_S, check_window_s
 from hybridge.links.trace import Trace
 
 #: Longest time that anything is waited for; the runtime's own limit.
@@ -22,8 +23,10 @@ class World:
         link: Its round trip and its ``f(S|W)``; bandwidth is the trace's, not the link's.
         deadline_ms: Time from a request's arrival within which to answer, or None.
         timeout_ms: How long the cloud is waited for where there is no deadline.
+        sense_window_s: At a fork by bandwidth, the device knows the trace's mean over so much time
+            before; see `RecentBandwidth`.
 
-    Raises `ConfigError` where a time limit is negative or NaN.
+    Raises `ConfigError` where a time limit is negative or NaN, or the window no length.
     """
 
     prices: Prices
@@ -31,8 +34,10 @@ class World:
     link: Link
     deadline_ms: float | None = None
     timeout_ms: float = 1000.0
+    sense_window_s: float = SENSE_WINDOW_S
 
     def __post_init__(self) -> None:
+        check_window_s(self.sense_window_s)
         for name in ("deadline_ms", "timeout_ms"):
             limit_ms = getattr(self, name)
             if limit_ms is not None and not limit_ms >= 0:

@@ -40,6 +40,7 @@ class Trace:
         self.bandwidth_bps = tuple(map(float, bandwidth_bps))
         self.duration_s = float(duration_s)
         _check(self.times_s, self.bandwidth_bps, self.duration_s)
+        self._slowest_bps, self._fastest_bps = min(self.bandwidth_bps), max(self.bandwidth_bps)
         ends_s = (*self.times_s[1:], self.duration_s)
         bits = (
             rate * (end - begin)
@@ -69,6 +70,12 @@ class Trace:
         piece = bisect_right(self.times_s, within_s) - 1
         part = self._bits[piece] + self.bandwidth_bps[piece] * (within_s - self.times_s[piece])
         return rounds * self._bits[-1] + part
+
+    def mean_between_bps(self, begin_s: float, end_s: float) -> float:
+        """Return the mean bandwidth from ``begin_s`` (0 or later) to ``end_s``, which is later."""
+        mean = (self.bits_by(end_s) - self.bits_by(begin_s)) / (end_s - begin_s)
+        # No mean of rates lies beyond them, whatever a difference of large sums says.
+        return min(max(mean, self._slowest_bps), self._fastest_bps)
 
     def time_of(self, bits: float) -> float:
         """Return the first time by which ``bits`` have crossed; infinity where they never do."""

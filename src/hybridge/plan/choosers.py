@@ -4,6 +4,9 @@ A chooser keeps no memory and reads no clock, so the runtime and the emulator sh
 """
 
 import math
+from bisect import bisect_right
+from functools import cached_property
+from itertools import pairwise
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
@@ -19,6 +22,12 @@ def _not_nan(threshold: float) -> float:
     return threshold
 
 
+def _rising(borders_bps: tuple[float, ...]) -> tuple[float, ...]:
+    if any(low > high for low, high in pairwise(borders_bps)):
+        raise ValueError(f"expected borders_bps that rise, got {list(borders_bps)}")
+    return borders_bps
+
+
 class ScoreThreshold(Frozen):
     """Keep where ``score <= threshold``, send elsewhere (selective query, section 2).
 
@@ -27,6 +36,11 @@ class ScoreThreshold(Frozen):
 
     kind: Literal["score_threshold"] = "score_threshold"
     threshold: Annotated[float, AfterValidator(_not_nan)] = 0.0
+
+    @property
+    def least_children(self) -> int:
+        """How many children it may choose from."""
+        return 2
 
     def choose(self, seen: Observation) -> Choice:
         """Choose a child; raises `PlanError` where no program above the fork gave a score."""
@@ -53,6 +67,11 @@ class Always(Frozen):
     kind: Literal["always"] = "always"
     child: int = Field(ge=0)
 
+    @property
+    def least_children(self) -> int:
+        """How many children there must be for it to choose its own."""
+        return self.child + 1
+
     def choose(self, seen: Observation) -> Choice:
         """Choose the child, whatever is ``seen``."""
         return Choice(self.child, "always")
@@ -62,5 +81,49 @@ class Always(Frozen):
         return "always" if child == self.child else "never"
 
 
-Chooser = Annotated[ScoreThreshold | Always, Field(discriminator="kind")]
+class ByBandwidth(Frozen):
+    """Choose by the type of bandwidth that is seen, of ``K`` types (model tree, algorithm 2).
+
+    Child ``k`` is for type ``k``, from the poorest to the best. Further children, such as a home,
+    are never chosen.
+
+    Attributes:
+        borders_bps: ``(K - 1,)`` bandwidths at which one type becomes the next, rising and
+            positive; see `hybridge.links.contexts.BandwidthTypes`. A bandwidth on a border is of
+            the better type.
+    """
+
+    kind: Literal["bandwidth"] = "bandwidth"
+    borders_bps: Annotated[
+        tuple[Annotated[float, Field(gt=0, allow_inf_nan=False)], ...], AfterValidator(_rising)
+    ]
+
+    @property
+    def least_children(self) -> int:
+        """``K``: a child for each type of bandwidth."""
+        return len(self.borders_bps) + 1
+
+    def choose(self, seen: Observation) -> Choice:
+        """Choose the child of the bandwidth's type; the poorest where it is not known."""
+        bandwidth_bps = seen.bandwidth_bps
+        if bandwidth_bps is None or math.isnan(bandwidth_bps):
+            return Choice(0, "bandwidth unknown: taken as the poorest")
+        child = bisect_right(self.borders_bps, bandwidth_bps)
+        return Choice(child, self._types[child])
+
+    def describe(self, child: int) -> str:
+        """Return in a few words what leads to ``child``."""
+        return self._types[child] if child < len(self._types) else "never by bandwidth"
+
+    @cached_property
+    def _types(self) -> tuple[str, ...]:
+        """What each of the ``K`` types is, in words."""
+        if not self.borders_bps:
+            return ("any bandwidth",)
+        mbps = [f"{border / 1e6:.4g}" for border in self.borders_bps]
+        between = (f"{low} ≤ bandwidth < {high} Mbit/s" for low, high in pairwise(mbps))
+        return (f"bandwidth < {mbps[0]} Mbit/s", *between, f"bandwidth ≥ {mbps[-1]} Mbit/s")
+
+
+Chooser = Annotated[ScoreThreshold | Always | ByBandwidth, Field(discriminator="kind")]
 """Every chooser that a plan on disk may name, told apart by its ``kind``."""

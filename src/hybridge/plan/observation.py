@@ -10,10 +10,13 @@ class Observation:
     Attributes:
         score: Newest router score (paper: ``r1 - r0``, here the logit difference), or None.
         left_ms: Time left until the deadline, or None where there is no deadline.
+        bandwidth_bps: Bandwidth of the link to the cloud, in bits per second, or None where it is
+            not known.
     """
 
     score: float | None = None
     left_ms: float | None = None
+    bandwidth_bps: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 
 from hybridge.errors import PlanError, did_you_mean
 from hybridge.plan.answers import Abstain, Combine
-from hybridge.plan.choosers import Always, Chooser, ScoreThreshold
+from hybridge.plan.choosers import Chooser, ScoreThreshold
 from hybridge.plan.program import Program
 from hybridge.plan.tensors import Frozen, Geometry, TensorSpec
 
@@ -85,8 +85,9 @@ class Plan(Frozen):
     """A tree of programs and forks over one input.
 
     Raises `PlanError` at construction where a program or value is unknown, a value is used before
-    it is computed or computed twice on a branch, shapes do not fit, ``home`` does not lead to an
-    edge answer, or a cloud step has no fork with a home above it (unless ``may_not_answer``).
+    it is computed or computed twice on a branch, shapes do not fit, a fork has fewer children than
+    its chooser tells apart, ``home`` does not lead to an edge answer, or a cloud step has no fork
+    with a home above it (unless ``may_not_answer``).
 
     A program's output called ``score`` is its router's score, a float32 scalar for each input.
 
@@ -130,18 +131,7 @@ class Plan(Frozen):
                 computed = self._check_step(node, values)
                 self._check_node(node.then, values | computed, sheltered)
             case Fork():
-                if node.home is not None:
-                    _check_home(node)
-                if isinstance(node.chooser, ScoreThreshold) and not any(map(_is_score, values)):
-                    raise PlanError(
-                        "a score_threshold fork needs a program with a 'score' output above it, "
-                        f"but there are only {sorted(values)}"
-                    )
-                if isinstance(node.chooser, Always) and node.chooser.child >= len(node.children):
-                    raise PlanError(
-                        f"a fork always takes child {node.chooser.child}, "
-                        f"but has only {len(node.children)} children"
-                    )
+                _check_fork(node, values)
                 for child in node.children:
                     self._check_node(child, values, sheltered or node.home is not None)
 
@@ -237,6 +227,21 @@ def _known(name: str, values: dict[str, TensorSpec], reader: str) -> TensorSpec:
             f"{reader} reads {name!r}, which is not computed above it{did_you_mean(name, values)}"
         )
     return values[name]
+
+
+def _check_fork(fork: Fork, values: dict[str, TensorSpec]) -> None:
+    if fork.home is not None:
+        _check_home(fork)
+    if isinstance(fork.chooser, ScoreThreshold) and not any(map(_is_score, values)):
+        raise PlanError(
+            "a score_threshold fork needs a program with a 'score' output above it, "
+            f"but there are only {sorted(values)}"
+        )
+    if len(fork.children) < fork.chooser.least_children:
+        raise PlanError(
+            f"a fork by {fork.chooser.kind} may take child {fork.chooser.least_children - 1}, "
+            f"but has only {len(fork.children)} children"
+        )
 
 
 def _check_home(fork: Fork) -> None:

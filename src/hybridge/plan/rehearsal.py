@@ -111,27 +111,52 @@ class Rehearsal:
                     )
 
 
-def leaf_of_each(plan: Plan, rehearsal: Rehearsal) -> list[Path]:
-    """Return the path of the leaf that each of the ``N`` inputs would reach with no deadline."""
-    return [_descend(plan.root, (), rehearsal.score, index) for index in range(len(rehearsal))]
+def leaf_of_each(
+    plan: Plan, rehearsal: Rehearsal, bandwidth_bps: float | None = None
+) -> list[Path]:
+    """Return the path of the leaf that each of the ``N`` inputs would reach with no deadline.
+
+    Args:
+        plan: The plan.
+        rehearsal: Of ``N`` inputs.
+        bandwidth_bps: What every fork sees of the link; None where it is not known.
+    """
+    return [
+        _descend(plan.root, rehearsal.score, index, bandwidth_bps)
+        for index in range(len(rehearsal))
+    ]
 
 
-def query_rate(plan: Plan, rehearsal: Rehearsal) -> float:
-    """Return the share of inputs whose walk would ask the cloud."""
+def leaf_at(plan: Plan, bandwidth_bps: float | None) -> Path:
+    """Return the path of the leaf that every input would reach at a bandwidth.
+
+    Raises `PlanError` where a fork on the way goes by a router's score.
+    """
+    return _descend(plan.root, {}, 0, bandwidth_bps)
+
+
+def query_rate(plan: Plan, rehearsal: Rehearsal, bandwidth_bps: float | None = None) -> float:
+    """Return the share of inputs whose walk would ask the cloud, at a bandwidth."""
     asking = set(_paths_below_cloud(plan.root, (), asked=False))
-    return sum(path in asking for path in leaf_of_each(plan, rehearsal)) / len(rehearsal)
+    leaves = leaf_of_each(plan, rehearsal, bandwidth_bps)
+    return sum(path in asking for path in leaves) / len(rehearsal)
 
 
-def _descend(node: Node, path: Path, score: Mapping[Path, Array], index: int) -> Path:
-    match node:
-        case Leaf():
-            return path
-        case Step():
-            return _descend(node.then, path, score, index)
-        case Fork():
-            seen = Observation(score=float(score[path][index]) if path in score else None)
-            child = node.chooser.choose(seen).child
-            return _descend(node.children[child], (*path, child), score, index)
+def _descend(
+    node: Node, score: Mapping[Path, Array], index: int, bandwidth_bps: float | None
+) -> Path:
+    path: Path = ()
+    while not isinstance(node, Leaf):
+        if isinstance(node, Step):
+            node = node.then
+            continue
+        seen = Observation(
+            score=float(score[path][index]) if path in score else None,
+            bandwidth_bps=bandwidth_bps,
+        )
+        child = node.chooser.choose(seen).child
+        node, path = node.children[child], (*path, child)
+    return path
 
 
 def _paths_below_cloud(node: Node, path: Path, asked: bool) -> Iterator[Path]:

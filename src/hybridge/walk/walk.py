@@ -7,7 +7,7 @@ was emulated is what runs.
 
 from collections.abc import Generator
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Protocol, TypeAlias, runtime_checkable
 
 from hybridge.errors import TransportError
 from hybridge.plan.decision import Decision
@@ -21,7 +21,21 @@ Home: TypeAlias = tuple[Node, Path]
 NO_TIME_LEFT = "no time left"
 
 
-def walk(plan: Plan, now_ms: float, deadline_ms: float | None = None) -> Walk:
+@runtime_checkable
+class Observer(Protocol):
+    """Tells what is known of the link."""
+
+    def bandwidth_bps(self, now_ms: float) -> float | None:
+        """Return the bandwidth towards the cloud in bits per second, as it is known at ``now_ms``.
+
+        ``now_ms`` goes by the clock of the walk. None where it is not known.
+        """
+        ...
+
+
+def walk(
+    plan: Plan, now_ms: float, deadline_ms: float | None = None, observer: Observer | None = None
+) -> Walk:
     """Walk ``plan`` once.
 
     Where the cloud does not answer, or there is no time left to ask it, the walk goes on at the
@@ -31,6 +45,7 @@ def walk(plan: Plan, now_ms: float, deadline_ms: float | None = None) -> Walk:
         plan: The plan.
         now_ms: When the request came, by any clock that the events go by as well.
         deadline_ms: Time from ``now_ms`` within which to answer, or None.
+        observer: Asked anew before every fork; None knows nothing of the link.
 
     Yields:
         What to do next. An `Ask` never has ``left_ms`` of zero or less.
@@ -48,7 +63,7 @@ def walk(plan: Plan, now_ms: float, deadline_ms: float | None = None) -> Walk:
     reason = "only branch"
     while not isinstance(node, Leaf):
         if isinstance(node, Fork):
-            choice = node.chooser.choose(Observation(score=course.score, left_ms=course.left_ms))
+            choice = node.chooser.choose(course.seen(observer))
             if node.home is not None:
                 home = node.children[node.home], (*path, node.home)
             node, path, reason = node.children[choice.child], (*path, choice.child), choice.reason
@@ -98,6 +113,10 @@ class _Course:
         if self.deadline_ms is None:
             return None
         return self.began_ms + self.deadline_ms - self.now_ms
+
+    def seen(self, observer: Observer | None) -> Observation:
+        known = None if observer is None else observer.bandwidth_bps(self.now_ms)
+        return Observation(self.score, self.left_ms, known)
 
     def ran(self, event: Event) -> None:
         if not isinstance(event, Ran):

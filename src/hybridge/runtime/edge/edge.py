@@ -13,6 +13,7 @@ import numpy as np
 from hybridge.closing import Closing
 from hybridge.codecs.codec import codec_named
 from hybridge.codecs.pixels import Picture, to_pixels
+from hybridge.cost.device import Device
 from hybridge.errors import ConfigError, DataError, SignatureError, TransportError
 from hybridge.plan.answers import Abstain
 from hybridge.plan.bundle import Bundle, load_bundle
@@ -21,13 +22,17 @@ from hybridge.plan.log import DecisionLog
 from hybridge.plan.program import Program
 from hybridge.runtime.clock import Clock, SystemClock, limit_ms
 from hybridge.runtime.edge.answer import Answer
+from hybridge.runtime.edge.goodput import Goodput
+from hybridge.runtime.edge.paced import Paced
 from hybridge.runtime.sessions import ProgramSession
 from hybridge.runtime.wire.message import Message, Reply, Transport, UnsentError
 from hybridge.walk.events import Ask, Event, Failed, Ran, Run, Told
-from hybridge.walk.walk import NO_TIME_LEFT, Walk, walk
+from hybridge.walk.walk import NO_TIME_LEFT, Observer, Walk, walk
 
 #: Threads of all streams of a runtime together; mostly they wait for the cloud.
 MAX_THREADS = 64
+#: A message that fails so near its limit failed for want of time: transports have their own clocks.
+_TOO_LATE_MS = 1.0
 
 Array = np.ndarray[Any, Any]
 Input = Picture | Array
@@ -49,9 +54,13 @@ class EdgeRuntime(Closing):
         timeout_ms: How long to wait for the cloud where a request has no deadline; None leaves it
             to the transport.
         clock: The time to go by; the machine's own where left out.
+        bandwidth: What tells forks the bandwidth, by ``clock``. None: the transport itself where
+            it knows, as a shaped one does; else a `Goodput` of what this runtime sends.
+        pace: A device to stand in for: programs take at least as long as its profile says, and
+            run one at a time. None: as fast as they can.
 
     Raises:
-        ConfigError: ``timeout_ms`` is NaN.
+        ConfigError: ``timeout_ms`` is NaN, or ``pace`` knows no speed for a program's layers.
         BundleError: The bundle, or an edge program's file, is missing or damaged.
         UnknownNameError: The plan names a codec that does not exist.
     """
@@ -65,6 +74,8 @@ class EdgeRuntime(Closing):
         log: DecisionLog | None = None,
         timeout_ms: float | None = None,
         clock: Clock | None = None,
+        bandwidth: Observer | None = None,
+        pace: Device | None = None,
     ) -> None:
         if not isinstance(bundle, Bundle):
             bundle = load_bundle(bundle, place="edge")
@@ -72,15 +83,18 @@ class EdgeRuntime(Closing):
         self._cloud = cloud
         self._log = log
         self._timeout_ms = _limit_ms(timeout_ms, "timeout_ms")
-        self._now_ms = (clock or SystemClock()).now_ms
+        clock = clock or SystemClock()
+        self._now_ms = clock.now_ms
+        self._goodput = Goodput()
+        known = cloud if isinstance(cloud, Observer) else self._goodput
+        self._bandwidth = known if bandwidth is None else bandwidth
         self._geometry = self.plan.geometry
         self._closed = False
         # Its threads begin with the first stream.
         self._pool = ThreadPoolExecutor(MAX_THREADS, thread_name_prefix="hybridge-edge")
-        self._sessions = {
-            program.name: ProgramSession(program, threads)
-            for program in self.plan.programs_at("edge")
-        }
+        programs = self.plan.programs_at("edge")
+        sessions = {program.name: ProgramSession(program, threads) for program in programs}
+        self._run_program = Paced(sessions, clock, pace).run
         for _, step in self.plan.steps("cloud"):
             codec_named(step.codec)
 
@@ -99,7 +113,8 @@ class EdgeRuntime(Closing):
             TransportError: The cloud did not answer, and the plan accepts that there may be no
                 answer without it.
         """
-        course = walk(self.plan, self._now_ms(), _limit_ms(deadline_ms, "deadline_ms"))
+        within_ms = _limit_ms(deadline_ms, "deadline_ms")
+        course = walk(self.plan, self._now_ms(), within_ms, self._bandwidth)
         values = {self.plan.input.name: self._input(x)}
         decision = self._drive(course, values)
         return self._answer(decision, values)
@@ -190,7 +205,7 @@ class EdgeRuntime(Closing):
     def _run(self, request: Run, values: dict[str, Array]) -> Ran:
         step = request.step
         fed = {name: values[value] for name, value in step.feeds.items()}
-        outputs = self._sessions[step.program].run(fed)
+        outputs = self._run_program(step.program, fed)
         return Ran(self._now_ms(), _keep(step.program, outputs, values))
 
     def _ask(self, request: Ask, values: dict[str, Array]) -> Event:
@@ -210,13 +225,18 @@ class EdgeRuntime(Closing):
             if within_ms <= 0:
                 return self._unasked(NO_TIME_LEFT)
         message = Message(program.name, program.sha256, tensors, within_ms)
+        sent_ms = self._now_ms()
         try:
             reply = self._cloud.send(message, within_ms)
             outputs = _outputs(program, reply)
         except UnsentError as error:
             return self._unasked(str(error))
         except (TransportError, SignatureError, DataError) as error:
-            return Failed(self._now_ms(), message.payload_bytes, str(error))
+            now_ms = self._now_ms()
+            if within_ms is not None and now_ms - sent_ms > within_ms - _TOO_LATE_MS:
+                self._goodput.lost(message.payload_bytes, now_ms - sent_ms)
+            return Failed(now_ms, message.payload_bytes, str(error))
+        self._goodput.saw(message.payload_bytes, self._now_ms() - sent_ms - reply.cloud_ms)
         score = _keep(step.program, outputs, values)
         return Told(self._now_ms(), message.payload_bytes, reply.cloud_ms, score)
 

@@ -7,6 +7,7 @@ from hybridge.closing import Closing
 from hybridge.errors import ConfigError, TransportError
 from hybridge.links.channel import Channel
 from hybridge.links.faults import Fault, FaultSchedule
+from hybridge.links.recent import SENSE_WINDOW_S, RecentBandwidth
 from hybridge.links.trace import Trace
 from hybridge.runtime.clock import Clock, SystemClock, limit_ms
 from hybridge.runtime.wire.message import Message, Reply, Transport, UnsentError
@@ -26,8 +27,9 @@ class Shaped(Closing):
         faults: What goes wrong, or None for nothing.
         clock: The time it goes by.
         timeout_ms: Time limit of a message that is sent without one.
+        sense_window_s: Over how much time before a moment `bandwidth_bps` is a mean.
 
-    Raises `ConfigError` where ``rtt_ms`` or ``timeout_ms`` is no time.
+    Raises `ConfigError` where ``rtt_ms``, ``timeout_ms`` or ``sense_window_s`` is no time.
     """
 
     def __init__(
@@ -38,6 +40,7 @@ class Shaped(Closing):
         faults: FaultSchedule | None = None,
         clock: Clock | None = None,
         timeout_ms: float = 1000.0,
+        sense_window_s: float = SENSE_WINDOW_S,
     ) -> None:
         if not 0 <= rtt_ms < math.inf:
             raise ConfigError(f"expected rtt_ms of 0 or more milliseconds, got {rtt_ms}")
@@ -49,6 +52,7 @@ class Shaped(Closing):
         self._began_ms = self._clock.now_ms()
         self._lock = threading.Lock()
         self._channel = Channel(trace)
+        self._recent = RecentBandwidth(trace, sense_window_s)
 
     def send(self, message: Message, timeout_ms: float | None = None) -> Reply:
         """Send ``message`` over the link; raises as the transport beneath does.
@@ -71,6 +75,13 @@ class Shaped(Closing):
             raise TransportError("the shaped link reset the connection")
         passed_ms = self._clock.now_ms() - self._began_ms - now_ms
         return self._transport.send(message, max(within_ms - passed_ms, 0.0))
+
+    def bandwidth_bps(self, now_ms: float) -> float | None:
+        """Return the trace's mean over the last moments, as a device that measures knows it.
+
+        ``now_ms`` goes by this transport's clock. None where no time has passed.
+        """
+        return self._recent.bandwidth_bps(now_ms - self._began_ms)
 
     def _link_ms(
         self, message: Message, now_ms: float, within_ms: float, fault: Fault | None
