@@ -8,8 +8,9 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from pydantic import TypeAdapter, ValidationError
 
 from hybridge.errors import PlanError
+from hybridge.links.contexts import BandwidthTypes
 from hybridge.plan.answers import Abstain, Fused, Newest, log_softmax, softmax
-from hybridge.plan.choosers import Always, Chooser, ScoreThreshold
+from hybridge.plan.choosers import Always, ByBandwidth, Chooser, ScoreThreshold
 from hybridge.plan.observation import Observation
 
 numbers = st.floats(allow_nan=False)
@@ -118,3 +119,57 @@ def test_choosers_are_told_apart_by_their_kind(chooser):
 def test_an_unknown_kind_of_chooser_is_named():
     with pytest.raises(ValidationError, match=r"'oracle'.*'score_threshold', 'always'"):
         TypeAdapter(Chooser).validate_python({"kind": "oracle"})
+
+
+borders = st.lists(st.floats(1e3, 1e9), max_size=4).map(lambda found: tuple(sorted(found)))
+
+
+@given(
+    typical=st.lists(st.floats(1e3, 1e9), min_size=1, max_size=5).map(sorted),
+    bandwidth_bps=st.floats(0, 1e10),
+    near=st.integers(0, 9),
+)
+def test_a_bandwidth_is_of_the_type_that_links_say_it_is(typical, bandwidth_bps, near):
+    types = BandwidthTypes(tuple(typical))
+    chooser = ByBandwidth(borders_bps=types.borders_bps)
+    for bps in (bandwidth_bps, *types.borders_bps, typical[near % len(typical)]):
+        choice = chooser.choose(Observation(bandwidth_bps=bps))
+        assert choice.child == types.type_of(bps)
+        assert choice.reason == chooser.describe(choice.child)
+
+
+@given(borders_bps=borders, bandwidth_bps=st.floats(0, 1e10))
+def test_the_child_is_how_many_borders_are_reached(borders_bps, bandwidth_bps):
+    chooser = ByBandwidth(borders_bps=borders_bps)
+    child = chooser.choose(Observation(bandwidth_bps=bandwidth_bps)).child
+    assert child == sum(border <= bandwidth_bps for border in borders_bps) < chooser.least_children
+
+
+@given(borders_bps=borders, bandwidth_bps=st.sampled_from([None, math.nan]))
+def test_a_bandwidth_that_is_not_known_is_taken_as_the_poorest(borders_bps, bandwidth_bps):
+    choice = ByBandwidth(borders_bps=borders_bps).choose(Observation(bandwidth_bps=bandwidth_bps))
+    assert choice.child == 0
+    assert "unknown" in choice.reason
+
+
+def test_types_of_bandwidth_are_told_in_words():
+    chooser = ByBandwidth(borders_bps=(400e3, 3.2e6))
+    assert [chooser.describe(child) for child in range(4)] == [
+        "bandwidth < 0.4 Mbit/s",
+        "0.4 ≤ bandwidth < 3.2 Mbit/s",
+        "bandwidth ≥ 3.2 Mbit/s",
+        "never by bandwidth",
+    ]
+    assert ByBandwidth(borders_bps=()).describe(0) == "any bandwidth"
+
+
+@given(borders_bps=borders)
+def test_borders_survive_json(borders_bps):
+    chooser = ByBandwidth(borders_bps=borders_bps)
+    assert TypeAdapter(Chooser).validate_json(chooser.model_dump_json()) == chooser
+
+
+@pytest.mark.parametrize("borders_bps", [(2e6, 1e6), (0.0,), (-1.0,), (math.nan,), (math.inf,)])
+def test_borders_are_positive_and_rise(borders_bps):
+    with pytest.raises(ValidationError, match="borders_bps"):
+        ByBandwidth(borders_bps=borders_bps)

@@ -5,7 +5,7 @@ from hypothesis import given
 
 from hybridge.errors import PlanError
 from hybridge.plan.answers import Abstain, Fused, Newest
-from hybridge.plan.choosers import Always, ScoreThreshold
+from hybridge.plan.choosers import Always, ByBandwidth, ScoreThreshold
 from hybridge.plan.plan import Fork, Leaf, Plan, Step
 from hybridge.plan.program import Program
 from hybridge.plan.tensors import Geometry, TensorSpec
@@ -179,3 +179,19 @@ def test_features_may_cross_between_programs():
     )
     plan = make_plan(make_step("front", then=then), front, back)
     assert [program.name for program in plan.programs_at("edge")] == ["front", "back"]
+
+
+@pytest.mark.parametrize("types", [1, 2, 3])
+def test_a_fork_by_bandwidth_has_a_child_for_each_type(types):
+    chooser = ByBandwidth(borders_bps=tuple(1e6 * border for border in range(1, types)))
+    for extra in (0, 1):  # the one more is a home
+        if types + extra > 1:
+            fork = Fork(chooser=chooser, children=(BASE_LEAF,) * (types + extra))
+            assert make_plan(make_step(then=fork)).root.then == fork
+
+
+def test_a_fork_with_fewer_children_than_types_is_refused():
+    chooser = ByBandwidth(borders_bps=(1e6, 2e6))
+    fork = Fork(chooser=chooser, children=(BASE_LEAF, BASE_LEAF))
+    with pytest.raises(PlanError, match="by bandwidth may take child 2, but has only 2 children"):
+        make_plan(make_step(then=fork))

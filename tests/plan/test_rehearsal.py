@@ -8,13 +8,17 @@ from hypothesis.extra.numpy import arrays
 
 from hybridge.errors import DataError, PlanError
 from hybridge.plan.rehearsal import (
+    Rehearsal,
     dump_rehearsal,
+    leaf_at,
     leaf_of_each,
     parse_rehearsal,
     query_rate,
 )
 from hybridge.plan.variants import cloud_only, edge_only, with_threshold
+from priced_plans import tree_plan as score_tree
 from tiny_plans import assert_same_rehearsal, pair_plan, pair_rehearsal
+from tiny_trees import BORDER_BPS, tree_plan
 
 
 @pytest.fixture(scope="module")
@@ -106,3 +110,20 @@ def test_a_later_format_is_refused(plan):
     data = dump_rehearsal(pair_rehearsal(plan, [0.0]))
     with pytest.raises(DataError, match="expected rehearsal format 1, got 9"):
         parse_rehearsal(data.replace(b'\\"format\\": 1', b'\\"format\\": 9'))
+
+
+@pytest.mark.parametrize(
+    ("bandwidth_bps", "leaf", "rate"),
+    [(None, (0, 0, 0), 0), (BORDER_BPS - 1, (0, 0, 0), 0), (BORDER_BPS, (1,), 1)],
+)
+def test_where_inputs_end_depends_on_the_bandwidth(tmp_path, bandwidth_bps, leaf, rate):
+    plan = tree_plan(tmp_path)
+    rehearsal = Rehearsal("f", {}, np.zeros(3), {}, {}, {})
+    assert leaf_of_each(plan, rehearsal, bandwidth_bps) == [leaf] * 3
+    assert query_rate(plan, rehearsal, bandwidth_bps) == rate
+    assert leaf_at(plan, bandwidth_bps) == leaf
+
+
+def test_a_bandwidth_alone_does_not_say_what_a_score_decides():
+    with pytest.raises(PlanError, match="score"):
+        leaf_at(score_tree(), 1e6)

@@ -16,6 +16,7 @@ from hybridge.plan.variants import (
 )
 from plan_strategies import plans
 from tiny_plans import pair_plan, partition_plan
+from tiny_trees import tree_plan
 
 
 def test_edge_only_is_the_base_alone(tmp_path):
@@ -152,3 +153,28 @@ def test_a_pinned_plan_leads_to_its_leaf_and_keeps_its_homes(plan):
 def test_only_a_leaf_can_be_pinned(tmp_path, leaf):
     with pytest.raises(PlanError, match=r"no leaf at .*leaves are at \[\(0,\), \(1,\)\]"):
         pinned(pair_plan(tmp_path), leaf)
+
+
+def test_a_tree_s_edge_alone_is_its_first_home(tmp_path):
+    plan = tree_plan(tmp_path)
+    assert edge_only(plan).root == plan.root.children[2]
+    home = always_home(plan)
+    assert home.root.chooser == Always(child=2)
+    assert home.root.children == plan.root.children
+
+
+def test_a_tree_that_abstains_has_a_label_where_the_device_is_chosen(tmp_path):
+    plan = abstaining(tree_plan(tmp_path))
+    assert plan.programs_at("cloud") == []
+    answering = {path for path, leaf in plan.leaves() if not isinstance(leaf.combine, Abstain)}
+    assert answering == {(0, 0, 0), (2,), (0, 2), (0, 0, 2)}
+
+
+def test_one_branch_of_a_tree_keeps_its_homes(tmp_path):
+    fixed = pinned(tree_plan(tmp_path), (0, 0, 1))
+    assert [
+        placed.node.chooser.child for placed in fixed.nodes() if placed.node.kind == "fork"
+    ] == [*(0, 0, 1)]
+    assert [path for path, _ in fixed.leaves()] == [
+        path for path, _ in tree_plan(tmp_path).leaves()
+    ]

@@ -62,6 +62,14 @@ def run(
         typer.Option(metavar="FILE", help="Shape the link by this recorded one instead."),
     ] = None,
     rtt_ms: Annotated[float, typer.Option(min=0, help="Round trip of the shaped link.")] = 42.0,
+    as_device: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Stand in for this device, a preset or a .json file: programs take as long as "
+            "it would, and no less than they do here.",
+        ),
+    ] = None,
     abstain: Annotated[
         bool, typer.Option("--abstain", help="Withhold the label where the cloud would be asked.")
     ] = False,
@@ -81,7 +89,9 @@ def run(
       hybridge run runs/demo/bundle --data digits --abstain
       hybridge run runs/demo/bundle --data digits --cloud 127.0.0.1:8001 --link-seed 0 --rtt-ms 80
       hybridge run runs/demo/bundle --data digits --cloud 127.0.0.1:8001 --trace lte.up
+      hybridge run runs/demo/bundle --data digits --as-device xiaomi-mi6x
     """
+    from hybridge.cost.device import device_named
     from hybridge.plan.bundle import load_bundle
     from hybridge.plan.log import DecisionLog
     from hybridge.plan.variants import abstaining
@@ -93,6 +103,7 @@ def run(
         check_file("--log", log)
     if abstain and cloud is not None:
         raise ConfigError("--abstain asks no cloud, but --cloud names one; give one of them")
+    pace = None if as_device is None else device_named(as_device)
     loaded = load_bundle(bundle, place="edge")
     if abstain:
         loaded = replace(loaded, plan=abstaining(loaded.plan))
@@ -104,7 +115,7 @@ def run(
     inputs = from_files(images, loaded.plan) if images else from_source(data or "", loaded.plan)
     with ExitStack() as stack:
         decisions = stack.enter_context(DecisionLog(log)) if log is not None else None
-        runtime = stack.enter_context(EdgeRuntime(loaded, transport, log=decisions))
+        runtime = stack.enter_context(EdgeRuntime(loaded, transport, log=decisions, pace=pace))
         counts = []
         for item, answer in _answer(runtime, islice(inputs, limit), deadline_ms):
             if json:

@@ -86,9 +86,8 @@ def compare(
 
 def codecs_of(plan: Plan) -> tuple[str, ...]:
     """Return the codecs to rehearse besides the plan's own, so that baselines can be played."""
-    asked = [value for _, step in plan.steps("cloud") for value in step.feeds.values()]
-    is_image = plan.geometry is not None and all(value == plan.input.name for value in asked)
-    return CODECS if is_image else ()
+    sends_images = plan.geometry is not None and any(answering_alone(plan))
+    return CODECS if sends_images else ()
 
 
 def best_branch(plan: Plan, rehearsal: Rehearsal, world: World, reward: Reward) -> Path:

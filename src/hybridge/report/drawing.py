@@ -53,6 +53,11 @@ def _step_lines(plan: Plan, step: Step) -> list[str]:
     return lines
 
 
+def _short_lines(plan: Plan, step: Step) -> list[str]:
+    macs = f"{step.place}, {format_value(plan.programs[step.program].macs, 'count')} MACs"
+    return [macs, f"sent as {step.codec}"] if step.place == "cloud" else [macs]
+
+
 def _labelled(fork: Fork) -> Iterator[tuple[str, Node]]:
     for index, child in enumerate(fork.children):
         home = " (home)" if index == fork.home else ""
@@ -76,7 +81,35 @@ def _shape(shape: tuple[int, ...]) -> str:
 
 # The drawing for a page: boxes below one another, branches side by side.
 
-_BOX_WIDTH, _GAP, _FALL, _LINE_HEIGHT, _PADDING = 206.0, 22.0, 46.0, 17.0, 11.0
+_FALL, _LINE_HEIGHT, _PADDING = 46.0, 17.0, 11.0
+#: Width of a letter, about.
+_LETTER_WIDTH = 6.3
+
+
+@dataclass(frozen=True)
+class _Format:
+    """How much room a box has.
+
+    Attributes:
+        box_width: Width of a box.
+        gap: Distance between two that stand side by side.
+        in_full: Whether a box says all that is known of a program.
+    """
+
+    box_width: float
+    gap: float
+    in_full: bool
+
+    def fitted(self, line: str) -> str:
+        """Return as much of a line as fits into a narrow box."""
+        letters = int((self.box_width - _PADDING) / _LETTER_WIDTH)
+        return line if self.in_full or len(line) <= letters else f"{line[: letters - 1]}…"
+
+
+#: Branches that still stand side by side in full; more of them, as of a model tree, are narrow.
+_MOST_IN_FULL = 5
+_FULL = _Format(206.0, 22.0, in_full=True)
+_NARROW = _Format(146.0, 14.0, in_full=False)
 
 
 @dataclass
@@ -87,6 +120,7 @@ class _Box:
     lines: list[str]
     ground: style.Ink
     rim: style.Ink
+    format: _Format
     label: str = ""
     below: list["_Box"] = field(default_factory=list)
 
@@ -97,8 +131,8 @@ class _Box:
     @property
     def width(self) -> float:
         """Width of the box with all that hangs below it."""
-        below = sum(box.width for box in self.below) + _GAP * max(0, len(self.below) - 1)
-        return max(_BOX_WIDTH, below)
+        gaps = self.format.gap * max(0, len(self.below) - 1)
+        return max(self.format.box_width, sum(box.width for box in self.below) + gaps)
 
     @property
     def depth(self) -> float:
@@ -107,10 +141,14 @@ class _Box:
 
 
 def plan_svg(plan: Plan) -> str:
-    """Return the plan as inline SVG, in the page's colours for edge and cloud."""
+    """Return the plan as inline SVG, in the page's colours for edge and cloud.
+
+    Of a plan with many branches, such as a model tree, boxes are narrow and say less.
+    """
+    format = _FULL if len(list(plan.leaves())) <= _MOST_IN_FULL else _NARROW
     shape = f"{plan.input.dtype}, {_shape(plan.input.shape)}"
-    root = _Box(plan.input.name, [shape], style.GROUND, style.MUTED)
-    root.below = [_box(plan, plan.root)]
+    root = _Box(plan.input.name, [shape], style.GROUND, style.MUTED, format)
+    root.below = [_box(plan, plan.root, format)]
     margin = 2.0
     width, height = root.width + 2 * margin, root.depth + 2 * margin
     body = "".join(_drawn(root, margin + root.width / 2, margin))
@@ -122,7 +160,7 @@ def plan_svg(plan: Plan) -> str:
     )
 
 
-def _box(plan: Plan, node: Node, label: str = "") -> _Box:
+def _box(plan: Plan, node: Node, format: _Format, label: str = "") -> _Box:
     match node:
         case Step():
             ground, rim = (
@@ -130,15 +168,18 @@ def _box(plan: Plan, node: Node, label: str = "") -> _Box:
                 if node.place == "edge"
                 else (style.CLOUD_GROUND, style.CLOUD)
             )
-            title = f"{node.program} · {node.place}"
-            below = [_box(plan, node.then)]
-            return _Box(title, _step_lines(plan, node), ground, rim, label, below)
+            title, lines = f"{node.program} · {node.place}", _step_lines(plan, node)
+            if not format.in_full:
+                title, lines = node.program, _short_lines(plan, node)
+            below = [_box(plan, node.then, format)]
+            return _Box(title, lines, ground, rim, format, label, below)
         case Fork():
-            below = [_box(plan, child, text) for text, child in _labelled(node)]
+            below = [_box(plan, child, format, text) for text, child in _labelled(node)]
             title = f"fork by {node.chooser.kind.replace('_', ' ')}"
-            return _Box(title, [], style.GROUND, style.MUTED, label, below)
+            return _Box(title, [], style.GROUND, style.MUTED, format, label, below)
         case Leaf():
-            return _Box("answer", _wrapped(_answer(node.combine)), style.GROUND, style.TEXT, label)
+            lines = _wrapped(_answer(node.combine))
+            return _Box("answer", lines, style.GROUND, style.TEXT, format, label)
 
 
 def _wrapped(text: str) -> list[str]:
@@ -147,12 +188,14 @@ def _wrapped(text: str) -> list[str]:
 
 def _drawn(box: _Box, middle: float, top: float) -> Iterator[str]:
     """Yield the box, whose centre line is at ``middle``, then its branches."""
-    left = middle - _BOX_WIDTH / 2
+    width = box.format.box_width
     yield (
-        f'<rect x="{left:g}" y="{top:g}" width="{_BOX_WIDTH:g}" height="{box.height:g}" rx="8" '
-        f'style="fill: {style.variable(box.ground)}; stroke: {style.variable(box.rim)}"/>'
+        f'<rect x="{middle - width / 2:g}" y="{top:g}" width="{width:g}" '
+        f'height="{box.height:g}" rx="8" '
+        f'style="fill: {style.variable(box.ground)}; stroke: {style.variable(box.rim)}">'
+        f"<title>{escape(box.title)}</title></rect>"
     )
-    for index, line in enumerate([box.title, *box.lines]):
+    for index, line in enumerate(map(box.format.fitted, [box.title, *box.lines])):
         y = top + _PADDING + _LINE_HEIGHT * (index + 0.75)
         ink, weight = (style.TEXT, "600") if index == 0 else (style.MUTED, "400")
         yield _text(line, middle, y, ink, weight)
@@ -163,7 +206,7 @@ def _drawn(box: _Box, middle: float, top: float) -> Iterator[str]:
         there = x + child.width / 2
         yield from _branch(middle, bottom, there, bottom + _FALL, child.label)
         yield from _drawn(child, there, bottom + _FALL)
-        x += child.width + _GAP
+        x += child.width + box.format.gap
 
 
 def _branch(x0: float, y0: float, x1: float, y1: float, label: str) -> Iterator[str]:

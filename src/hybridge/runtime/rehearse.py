@@ -4,7 +4,7 @@ Letters: ``N`` inputs, ``B`` inputs of one batch.
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from hybridge.codecs.codec import codec_named
 from hybridge.data.dataset import Dataset
-from hybridge.errors import DataError, PlanError
+from hybridge.errors import DataError, PlanError, SignatureError
 from hybridge.plan.answers import softmax
 from hybridge.plan.plan import Fork, Leaf, Node, Path, Plan, Step
 from hybridge.plan.rehearsal import Branch, Rehearsal
@@ -40,12 +40,12 @@ def rehearse(
     Args:
         plan: The plan; its programs know where their files lie.
         data: ``N`` labelled inputs.
-        codecs: Codecs to try at every cloud step, besides the step's own.
+        codecs: Codecs to try besides a step's own, at every cloud step whose inputs they take.
         threads: Threads of each session; the device's own number for equal scores.
         batch_size: Inputs that are held in memory at a time.
 
     Raises:
-        SignatureError: ``data`` is not what the plan takes, or a codec does not fit it.
+        SignatureError: ``data`` is not what the plan takes, or a codec fits no cloud step.
         DataError: ``data`` is empty.
         PlanError: Two cloud steps follow one another with no fork between.
         UnknownNameError: No codec has that name.
@@ -53,7 +53,7 @@ def rehearse(
     if len(data) == 0:
         raise DataError("expected calibration data to rehearse with, got an empty data set")
     _check_cloud_steps(plan)
-    player = _Player(plan, codecs, threads)
+    player = _Player(plan, _codecs_by_program(plan, codecs), threads)
     for start in track(range(0, len(data), batch_size), "rehearsing"):
         indices = np.arange(start, min(start + batch_size, len(data)))
         inputs = data.pixels(indices)
@@ -75,6 +75,26 @@ def _check_cloud_steps(plan: Plan) -> None:
     for path in paths:
         if paths.count(path) > 1:
             raise PlanError(f"two cloud steps at {path} cannot be told apart; join their programs")
+
+
+def _codecs_by_program(plan: Plan, codecs: Sequence[str]) -> dict[str, list[str]]:
+    """Return which of ``codecs`` fit the inputs of each cloud program.
+
+    Raises `SignatureError` where one fits none: what it says of the last.
+    """
+    fitting: dict[str, list[str]] = {program.name: [] for program in plan.programs_at("cloud")}
+    for name in codecs:
+        refused: SignatureError | None = None
+        for program in plan.programs_at("cloud"):
+            try:
+                for spec in program.inputs:
+                    codec_named(name).encode(np.zeros((1, *spec.shape), spec.dtype))
+                fitting[program.name].append(name)
+            except SignatureError as error:
+                refused = error
+        if refused is not None and not any(name in found for found in fitting.values()):
+            raise refused
+    return fitting
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,13 +119,11 @@ class _Scene:
 class _Player:
     """Plays batches, and collects what comes of them, one array for each batch."""
 
-    def __init__(self, plan: Plan, codecs: Sequence[str], threads: int) -> None:
+    def __init__(self, plan: Plan, codecs: Mapping[str, Sequence[str]], threads: int) -> None:
         self._plan = plan
         self._codecs = codecs
-        self._sessions = {
-            step.program: ProgramSession(plan.programs[step.program], threads)
-            for _, step in plan.steps()
-        }
+        used = dict.fromkeys(step.program for _, step in plan.steps())
+        self._sessions = {name: ProgramSession(plan.programs[name], threads) for name in used}
         self.score: dict[Path, list[Array]] = defaultdict(list)
         self.probabilities: dict[Branch, list[Array]] = defaultdict(list)
         self.payload_bytes: dict[Branch, list[Array]] = defaultdict(list)
@@ -138,7 +156,7 @@ class _Player:
                     self._play(node.then, self._ask(node, scene, codec))
 
     def _codecs_for(self, step: Step) -> list[str]:
-        return list(dict.fromkeys([step.codec, *self._codecs]))
+        return list(dict.fromkeys([step.codec, *self._codecs[step.program]]))
 
     def _run(self, step: Step, scene: _Scene) -> _Scene:
         fed = {name: scene.values[value] for name, value in step.feeds.items()}
