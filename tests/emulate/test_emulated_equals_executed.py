@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from tiny_world import prices
 
 from hybridge.codecs.codec import codec_named
+from hybridge.cost.device import devices
+from hybridge.cost.price import price_plan
 from hybridge.data.dataset import ArrayDataset
 from hybridge.emulate.arrivals import back_to_back
 from hybridge.emulate.drive import emulate
@@ -27,6 +29,7 @@ from hybridge.runtime.rehearse import rehearse
 from hybridge.runtime.sessions import ProgramSession
 from hybridge.runtime.wire.message import Reply
 from tiny_plans import images, pair_plan
+from tiny_trees import tree_plan
 
 COUNT = 12
 
@@ -45,19 +48,23 @@ class Slow:
 class Cloud:
     """A cloud in this process that takes its time, or what is left of the caller's."""
 
-    def __init__(self, program, clock, takes_ms):
-        self.session, self.clock, self.takes_ms = ProgramSession(program), clock, takes_ms
+    def __init__(self, plan, clock, takes_ms):
+        self.clock, self.takes_ms = clock, takes_ms
+        self.sessions = {
+            program.name: ProgramSession(program) for program in plan.programs_at("cloud")
+        }
 
     def send(self, message, timeout_ms=None):
-        if self.takes_ms > timeout_ms:
+        takes_ms = self.takes_ms[message.program]
+        if takes_ms > timeout_ms:
             self.clock.sleep_ms(timeout_ms)
             raise TransportError("too late")
-        self.clock.sleep_ms(self.takes_ms)
+        self.clock.sleep_ms(takes_ms)
         inputs = {
             name: codec_named(encoded.codec).decode(encoded, 10**6)
             for name, encoded in message.tensors.items()
         }
-        return Reply(self.session.run(inputs), self.takes_ms)
+        return Reply(self.sessions[message.program].run(inputs), takes_ms)
 
     def close(self):
         pass
@@ -80,15 +87,39 @@ def logged(path, play):
     return list(read_log(path))
 
 
+def shaped(plan, world, clock):
+    """Return a shaped link to a cloud in this process."""
+    cloud = Cloud(plan, clock, world.prices.cloud_ms)
+    return Shaped(
+        cloud,
+        world.trace,
+        world.link.rtt_ms,
+        clock=clock,
+        timeout_ms=world.timeout_ms,
+        sense_window_s=world.sense_window_s,
+    )
+
+
 def execute(plan, world, log):
-    """Run the plan on the edge, over a shaped link to a cloud in this process."""
+    """Run the plan on the edge, whose base takes its time, over a shaped link."""
     clock, session = ManualClock(), edge.ProgramSession
-    cloud_ms, edge_ms = world.prices.cloud_ms["global"], world.prices.edge_ms["base"]
-    cloud = Cloud(plan.programs["global"], clock, cloud_ms)
-    link = Shaped(cloud, world.trace, world.link.rtt_ms, clock=clock, timeout_ms=world.timeout_ms)
+    edge_ms = world.prices.edge_ms["base"]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(edge, "ProgramSession", lambda *given: Slow(session(*given), clock, edge_ms))
+        link = shaped(plan, world, clock)
         runtime = edge.EdgeRuntime(Bundle(plan), link, log=log, clock=clock)
+    answer_all(runtime, world)
+
+
+def execute_at_pace(plan, world, log):
+    """Run the plan at the pace of the world's device, over a shaped link."""
+    clock = ManualClock()
+    link = shaped(plan, world, clock)
+    device = world.prices.device
+    answer_all(edge.EdgeRuntime(Bundle(plan), link, log=log, clock=clock, pace=device), world)
+
+
+def answer_all(runtime, world):
     with runtime:
         for pixels in np.concatenate([images(COUNT)] * 2):
             runtime.predict(pixels, world.deadline_ms)
@@ -127,6 +158,11 @@ def test_emulated_is_executed(
     plan, rehearsal, path = played
     plan = with_threshold(plan, float(np.quantile(rehearsal.score[()], quantile)))
     world = World(prices(edge_ms, cloud_ms), trace, Link(1e6, rtt_ms), deadline_ms, timeout_ms)
+    assert_the_same(plan, rehearsal, path, world, execute)
+
+
+def assert_the_same(plan, rehearsal, path, world, execute):
+    """Play two rounds of all inputs in both worlds; return the records of the real one."""
     executed = logged(path, lambda log: execute(plan, world, log))
     done = []
     emulated = logged(
@@ -146,3 +182,54 @@ def test_emulated_is_executed(
     assert done[0].right.tolist() == [
         record.label == label for record, label in zip(executed, truth, strict=True)
     ]
+    return executed
+
+
+#: No mean of the traces' rates over a window.
+BORDER_BPS = 6000 / math.pi * 3
+
+
+@pytest.fixture(scope="module")
+def grown(tmp_path_factory):
+    """A tree that forks by bandwidth, its rehearsal, and a file for the logs."""
+    folder = tmp_path_factory.mktemp("grown")
+    plan = tree_plan(folder, BORDER_BPS)
+    data = ArrayDataset(images(COUNT), np.arange(COUNT) % 3)
+    return plan, rehearse(plan, data), folder / "log.jsonl"
+
+
+@given(
+    trace=traces(),
+    deadline_ms=st.none() | limits_ms,
+    timeout_ms=limits_ms,
+    rtt_ms=st.sampled_from([0.0, 42.0]),
+    sense_window_s=st.sampled_from([0.05, 1.0]),
+)
+def test_an_emulated_tree_is_an_executed_one(
+    grown, trace, deadline_ms, timeout_ms, rtt_ms, sense_window_s
+):
+    plan, rehearsal, path = grown
+    found = price_plan(plan, devices.get("xiaomi-mi6x"), devices.get("v100"))
+    link = Link(1e6, rtt_ms)
+    world = World(found, trace, link, deadline_ms, timeout_ms, sense_window_s)
+    assert_the_same(plan, rehearsal, path, world, execute_at_pace)
+
+
+def restless(seed):
+    """A trace that changes while the device computes, and while a message is on its way."""
+    rng = np.random.default_rng(seed)
+    starts_s = np.concatenate(([0], np.cumsum(rng.choice([0.003, 0.02, 0.1], 199))))
+    return Trace(starts_s.tolist(), rng.choice([0.0, 5e4], 200).tolist(), float(starts_s[-1]) + 1)
+
+
+def test_both_worlds_take_every_branch_of_a_tree(grown):
+    plan, rehearsal, path = grown
+    found = price_plan(plan, devices.get("xiaomi-mi6x"), devices.get("v100"))
+    # Good just when the third fork of the first request looks at it.
+    glimpse = Trace([0, 0.002, 0.004], [0.0, 5e4, 0.0], 2.0)
+    leaves = set()
+    for trace in (glimpse, *map(restless, range(12))):
+        world = World(found, trace, Link(1e6, 5.0), timeout_ms=60.5, sense_window_s=0.01)
+        executed = assert_the_same(plan, rehearsal, path, world, execute_at_pace)
+        leaves |= {record.decision.path for record in executed}
+    assert leaves == {leaf for leaf, _ in plan.leaves()}

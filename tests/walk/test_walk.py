@@ -14,6 +14,7 @@ from hybridge.plan.variants import cloud_only
 from hybridge.walk.events import Ask, Failed, Ran, Run, Told
 from hybridge.walk.walk import walk
 from plan_strategies import plans
+from tiny_trees import BORDER_BPS, tree_plan
 
 X = TensorSpec(name="x", dtype="float32", shape=(4,))
 OUTPUTS = (
@@ -225,3 +226,59 @@ def test_a_plan_that_may_not_answer_ends_or_raises(data, plan):
     with suppress(TransportError):
         decision, _ = play(data, plan)
         assert decision.path in {placed.path for placed in plan.nodes()}
+
+
+class Link:
+    """A bandwidth at each moment; remembers when it was looked at."""
+
+    def __init__(self, *bandwidth_bps):
+        self.left, self.asked_ms = list(bandwidth_bps), []
+
+    def bandwidth_bps(self, now_ms):
+        self.asked_ms.append(now_ms)
+        return self.left.pop(0)
+
+
+POOR, GOOD = BORDER_BPS / 2, BORDER_BPS * 2
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory):
+    return tree_plan(tmp_path_factory.mktemp("tree"))
+
+
+def test_the_link_is_looked_at_anew_before_every_fork(tree):
+    link = Link(POOR, POOR, GOOD)
+    requests, decision = drive(
+        walk(tree, 100.0, observer=link), Ran(110.0), Ran(125.0), Told(150.0, 22, 3.0)
+    )
+    assert [request.step.program for request in requests] == ["slim1", "slim2", "rest3"]
+    assert link.asked_ms == [100.0, 110.0, 125.0]
+    assert (decision.path, decision.source) == ((0, 0, 1), "cloud")
+    assert decision.reason == "bandwidth ≥ 0.006 Mbit/s"
+
+
+def test_a_link_of_which_nothing_is_known_is_taken_as_poor(tree):
+    for course in (walk(tree, 0.0), walk(tree, 0.0, observer=Link(None, None, None))):
+        _, decision = drive(course, Ran(1.0), Ran(2.0), Ran(3.0))
+        assert decision.path == (0, 0, 0)
+        assert "unknown" in decision.reason
+
+
+@pytest.mark.parametrize(
+    ("seen", "ran", "leaf", "home"),
+    [
+        ((GOOD,), (), (2,), ["block1", "block2", "block3"]),
+        ((POOR, GOOD), ("slim1", "front2"), (0, 2), ["block2", "block3"]),
+        ((POOR, POOR, GOOD), ("slim1", "slim2"), (0, 0, 2), ["block3"]),
+    ],
+)
+def test_where_the_cloud_fails_the_nearest_fork_s_home_goes_on(tree, seen, ran, leaf, home):
+    link = Link(*seen)
+    events = [Ran(1.0 + index) for index in range(len(ran))]
+    events += [Failed(10.0, 22, "down"), *(Ran(11.0 + index) for index in range(len(home)))]
+    requests, decision = drive(walk(tree, 0.0, observer=link), *events)
+    assert [request.step.program for request in requests[-len(home) :]] == home
+    assert (decision.path, decision.source) == (leaf, "edge")
+    assert decision.reason == "fell back: down"
+    assert not link.left
