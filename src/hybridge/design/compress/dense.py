@@ -18,7 +18,7 @@ from hybridge.design.compress.technique import MapShape, Technique, techniques
 from hybridge.errors import ConfigError
 
 #: Atoms of F2 that make up one output, as a share of all, where the size allows it.
-_USED = 1 / 8
+_USED = 1 / 4
 _FEWEST_ATOMS = 8
 #: Bytes on disk of a weight, and of one that is not zero in a sparse matrix, with its index.
 _DENSE_BYTES, _SPARSE_BYTES = 4, 6
@@ -104,7 +104,7 @@ class PooledLinear(Replacement):
 
     def pooled(self, features: Tensor) -> Tensor:
         """Return the means ``(B, C * grid * grid)`` of flattened maps ``(B, C * H * W)``."""
-        return cast(Tensor, self.pool(features.unflatten(1, self.reads))).flatten(1)
+        return cast(Tensor, self.pool(features.reshape(-1, *self.reads))).flatten(1)
 
     def forward(self, features: Tensor) -> Tensor:
         """Return ``(B, M)`` of flattened maps ``(B, C * H * W)``."""

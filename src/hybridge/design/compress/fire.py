@@ -10,7 +10,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hybridge.design.compress.fitting import fit_linear, rows_of, set_weights, some_images
+from hybridge.design.compress.fitting import (
+    fit_linear,
+    padding_of,
+    rows_of,
+    set_weights,
+    some_images,
+)
 from hybridge.design.compress.replacement import Replacement, narrow_reader
 from hybridge.design.compress.separable import channel_axes, conv_misfit
 from hybridge.design.compress.technique import MapShape, Technique, techniques
@@ -51,8 +57,8 @@ class Fire(Replacement):
 def _margin(layer: nn.Conv2d, kernel: int) -> tuple[int, int]:
     """Return the padding with which another kernel gives maps of the same size."""
     height, width = (
-        int(pad) - (size - kernel) // 2
-        for pad, size in zip(layer.padding, layer.kernel_size, strict=True)
+        pad - (size - kernel) // 2
+        for pad, size in zip(padding_of(layer), layer.kernel_size, strict=True)
     )
     return height, width
 
@@ -109,11 +115,11 @@ def _fit(
 ) -> None:
     """Fit a part ``(m, S, size, size)``, from the middle of the kernel ``(m, S, P)``."""
     size = part.kernel_size[0]
-    start = kernel.unflatten(2, cast(tuple[int, int], layer.kernel_size))
+    start = kernel.reshape(*kernel.shape[:2], *layer.kernel_size)
     top, left = ((whole - size) // 2 for whole in layer.kernel_size)
     start = start[:, :, top : top + size, left : left + size].flatten(1)
-    columns = F.unfold(squeezed, size, part.dilation, part.padding, part.stride)
-    columns = columns.unflatten(2, targets.shape[2:])  # (B, S * size * size, H, W)
+    columns = F.unfold(squeezed, size, part.dilation, padding_of(part), part.stride)
+    columns = columns.reshape(*columns.shape[:2], *targets.shape[2:])  # (B, S * size * size, H, W)
     features, goal = rows_of(columns, targets)
     set_weights(part, *fit_linear(features, goal, start))
 

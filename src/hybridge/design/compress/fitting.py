@@ -7,6 +7,7 @@ Letters: ``N`` samples, ``B`` batch, ``C`` channels, ``H`` height, ``W`` width, 
 """
 
 import math
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -123,10 +124,15 @@ def patch_moments(maps: Tensor, layer: nn.Conv2d) -> Tensor:
     height, width = layer.kernel_size
     pixels = maps.shape[2] * maps.shape[3] // math.prod(layer.stride)
     some = maps[_evenly(len(maps), max(_PATCH_IMAGES, _PATCH_ROWS // max(1, pixels)))]
-    patches = F.unfold(some, (height, width), layer.dilation, layer.padding, layer.stride)
-    patches = patches.unflatten(1, (maps.shape[1], height * width))  # (B, C, P, pixels)
+    patches = F.unfold(some, (height, width), layer.dilation, padding_of(layer), layer.stride)
+    patches = patches.reshape(len(some), maps.shape[1], height * width, -1)  # (B, C, P, pixels)
     by_channel = patches.permute(1, 0, 3, 2).flatten(1, 2)  # (C, N, P)
     return with_ridge((by_channel.mT @ by_channel).double() / by_channel.shape[1])
+
+
+def padding_of(layer: nn.Conv2d) -> tuple[int, int]:
+    """Return the padding of a convolution that is known to have a number for each axis."""
+    return cast(tuple[int, int], layer.padding)
 
 
 def _evenly(total: int, most: int) -> Tensor:

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from hybridge.design.compress.fitting import (
     covariance,
     fit_linear,
+    padding_of,
     patch_moments,
     rows_of,
     set_weights,
@@ -109,7 +110,7 @@ def _depthwise(layer: nn.Conv2d, channels: int, filters: int) -> nn.Conv2d:
         channels * filters,
         cast(tuple[int, int], layer.kernel_size),
         cast(tuple[int, int], layer.stride),
-        cast(tuple[int, int], layer.padding),
+        padding_of(layer),
         cast(tuple[int, int], layer.dilation),
         groups=channels,
         bias=False,
@@ -118,8 +119,8 @@ def _depthwise(layer: nn.Conv2d, channels: int, filters: int) -> nn.Conv2d:
 
 def _keeps_shape(layer: nn.Conv2d) -> bool:
     """Return whether a convolution gives maps of the shape that it reads."""
-    spans = zip(layer.kernel_size, layer.padding, layer.dilation, strict=True)
-    same_size = all(2 * int(pad) == dilation * (size - 1) for size, pad, dilation in spans)
+    spans = zip(layer.kernel_size, padding_of(layer), layer.dilation, strict=True)
+    same_size = all(2 * pad == dilation * (size - 1) for size, pad, dilation in spans)
     return layer.in_channels == layer.out_channels and layer.stride == (1, 1) and same_size
 
 
@@ -245,7 +246,7 @@ def channel_axes(layer: nn.Conv2d, maps: Tensor, rank: int) -> tuple[Tensor, Ten
     (pixels,) = rows_of(maps)
     by_channel = layer.weight.flatten(2).transpose(1, 2)  # (M, P, C)
     kernel, axes = weighted_factors(by_channel.flatten(0, 1), covariance(pixels), rank)
-    return kernel.unflatten(0, by_channel.shape[:2]).transpose(1, 2), axes
+    return kernel.reshape(*by_channel.shape[:2], rank).transpose(1, 2), axes
 
 
 def _start_norm(norm: nn.BatchNorm2d, maps: Tensor) -> Tensor:

@@ -6,12 +6,12 @@ Letters: ``N`` signals, ``D`` numbers in each, ``A`` atoms, ``T`` atoms that mak
 import torch
 from torch import Tensor
 
-#: Signals that are coded at once; each needs a triangle of ``T * T`` numbers.
-_CHUNK = 512
+#: Signals that are coded at once; each needs ``T * A`` numbers meanwhile.
+_CHUNK = 256
 _TINY = 1e-6
 
 
-def k_svd(signals: Tensor, atoms: int, used: int, sweeps: int = 6) -> tuple[Tensor, Tensor]:
+def k_svd(signals: Tensor, atoms: int, used: int, sweeps: int = 4) -> tuple[Tensor, Tensor]:
     """Return a dictionary and sparse codes, whose product is near the signals.
 
     Each sweep codes all signals by orthogonal matching pursuit, then fits one atom after another,
@@ -47,38 +47,34 @@ def pursue(signals: Tensor, dictionary: Tensor, used: int) -> Tensor:
         used: Atoms for each signal, ``T``.
     """
     gram = dictionary @ dictionary.T
-    chunks = (signals @ dictionary.T).split(_CHUNK)
+    chunks = torch.split(signals @ dictionary.T, _CHUNK)
     return torch.cat([_pursue(likeness, gram, used) for likeness in chunks])
 
 
 def _pursue(likeness: Tensor, gram: Tensor, used: int) -> Tensor:
-    """Code signals of whose products with the atoms alone are known, ``(N, A)``."""
-    count = len(likeness)
+    """Code signals of which only the products with the atoms are known, ``(N, A)``.
+
+    The chosen atoms are made orthogonal one by one; of these, too, only products are kept.
+    """
+    count, atoms = likeness.shape
     rows = torch.arange(count)
     chosen = torch.zeros(count, used, dtype=torch.long)
-    factor = torch.zeros(count, used, used, dtype=gram.dtype)  # of the chosen atoms' gram
-    left, weights = likeness.clone(), likeness.new_zeros(count, 0, 1)
+    orthogonal = likeness.new_zeros(count, used, atoms)  # products with every atom
+    triangle = likeness.new_zeros(count, used, used)  # the chosen atoms, by the orthogonal ones
+    parts = likeness.new_zeros(count, used)  # the signals, by the orthogonal ones
+    left = likeness.clone()  # what is not yet made up: its products with every atom
     for step in range(used):
         new = left.abs().scatter(1, chosen[:, :step], -1.0).argmax(1)
         chosen[:, step] = new
-        _extend(factor, gram, chosen[:, : step + 1])
-        triangle = factor[:, : step + 1, : step + 1]
-        wanted = likeness[rows[:, None], chosen[:, : step + 1]].unsqueeze(2)
-        weights = torch.cholesky_solve(wanted, triangle)
-        left = likeness - (weights * gram[chosen[:, : step + 1]]).sum(1)
+        overlap = orthogonal[rows, :step, new]  # (N, step)
+        products = gram[new] - torch.bmm(overlap[:, None], orthogonal[:, :step]).squeeze(1)
+        length = products[rows, new].clamp_min(_TINY).sqrt()
+        orthogonal[:, step] = products / length[:, None]
+        triangle[:, step, :step], triangle[:, step, step] = overlap, length
+        parts[:, step] = left[rows, new] / length
+        left = left - parts[:, step, None] * orthogonal[:, step]
+    weights = torch.linalg.solve_triangular(triangle.mT, parts[..., None], upper=True)
     return torch.zeros_like(likeness).scatter(1, chosen, weights.squeeze(2))
-
-
-def _extend(factor: Tensor, gram: Tensor, chosen: Tensor) -> None:
-    """Add a row for the atom chosen last to the Cholesky factors ``(N, T, T)``."""
-    step = chosen.shape[1] - 1
-    row = gram[chosen[:, :step], chosen[:, step:]].unsqueeze(2)
-    if step:
-        known = factor[:, :step, :step]
-        row = torch.linalg.solve_triangular(known, row, upper=False)
-        factor[:, step, :step] = row.squeeze(2)
-    rest = 1 - row.square().sum((1, 2))
-    factor[:, step, step] = rest.clamp_min(_TINY).sqrt()
 
 
 def _fit_atoms(signals: Tensor, dictionary: Tensor, codes: Tensor) -> None:
