@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from hybridge.hashing import hash_bytes
 from hybridge.plan.answers import Abstain, Combine, Fused, Newest
-from hybridge.plan.choosers import ScoreThreshold
+from hybridge.plan.choosers import ByBandwidth, ScoreThreshold
 from hybridge.plan.plan import Fork, Leaf, Node, Plan, Step
 from hybridge.plan.program import Program
 from hybridge.plan.tensors import TensorSpec
@@ -16,6 +16,13 @@ OUTPUTS = (
     TensorSpec(name="score", dtype="float32", shape=()),
 )
 MAX_DEPTH = 4
+
+
+def choosers(children: int) -> st.SearchStrategy[ByBandwidth | ScoreThreshold]:
+    """Choosers of a fork with so many children; not all of them need be for a bandwidth."""
+    by_score = st.floats(allow_nan=False).map(lambda found: ScoreThreshold(threshold=found))
+    borders = st.lists(st.floats(1e3, 1e6), max_size=children - 1)
+    return by_score | borders.map(lambda found: ByBandwidth(borders_bps=tuple(sorted(found))))
 
 
 @st.composite
@@ -45,8 +52,7 @@ def plans(draw: st.DrawFn, may_not_answer: bool = False) -> Plan:
             node(run, depth + 1, sheltered or home is not None, in_home or index == home)
             for index in range(count)
         )
-        chooser = ScoreThreshold(threshold=draw(st.floats(allow_nan=False)))
-        return Fork(chooser=chooser, children=children, home=home)
+        return Fork(chooser=draw(choosers(count)), children=children, home=home)
 
     def leaf(run: tuple[str, ...], in_home: bool) -> Leaf:
         logits = st.sampled_from([f"{name}.logits" for name in run])

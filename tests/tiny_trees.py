@@ -74,3 +74,11 @@ def _programs(folder: Path) -> dict[str, Program]:
         program = write_program(folder, name, reads, (LOGITS if ends else VECTOR,), seed)
         found[name] = program.model_copy(update={"layers": (conv(millions * 10**6),)})
     return found
+
+
+def fork_once(folder: Path) -> Plan:
+    """One fork below a block: go on there, or send its features; a home beside them."""
+    programs = _programs(folder)
+    children = (run("slim3", "slim1"), run("rest3", "slim1", place="cloud"), run("block3", "slim1"))
+    fork = Fork(chooser=ByBandwidth(borders_bps=(BORDER_BPS,)), children=children, home=2)
+    return Plan(input=PIXELS, programs=programs, root=run("slim1", then=fork), class_names=NAMES)

@@ -6,23 +6,25 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from hybridge.cost.device import devices
-from hybridge.cost.estimate import estimate
+from hybridge.cost.estimate import estimate, estimate_around
 from hybridge.cost.price import Prices, energy_mj, price_plan
 from hybridge.cost.reach import payloads_of, reach_at, reach_of
-from hybridge.cost.surroundings import Surroundings
+from hybridge.cost.surroundings import Around, Surroundings
 from hybridge.cost.target import Target
 from hybridge.cost.tune import tune
 from hybridge.errors import ConfigError, PlanError
 from hybridge.links.link import Link
 from hybridge.plan.answers import Newest
 from hybridge.plan.plan import Leaf, Plan, Step
-from hybridge.plan.rehearsal import leaf_of_each
+from hybridge.plan.rehearsal import Rehearsal, leaf_of_each
 from hybridge.plan.variants import cloud_only, edge_only, with_threshold
 from hybridge.walk.events import Ask, Ran, Told
 from hybridge.walk.walk import walk
 from plan_strategies import X, plans
 from priced_plans import tree_plan, with_macs
 from tiny_plans import pair_plan, pair_rehearsal, partition_plan
+from tiny_trees import BORDER_BPS
+from tiny_trees import tree_plan as grown_tree
 
 PHONE, V100 = devices.get("galaxy-note8"), devices.get("v100")
 LINK = Link(bandwidth_bps=8e6, rtt_ms=30, message_ms=2, byte_ms=1e-4)
@@ -270,3 +272,26 @@ def test_two_cloud_steps_in_a_row_cannot_be_told_apart():
     row = Plan(input=X, programs=plan.programs, root=double, may_not_answer=True)
     with pytest.raises(PlanError, match="cannot be told apart"):
         estimate(row, price_plan(row, PHONE, V100), LINK, {(): 1.0}, 10)
+
+
+@pytest.mark.parametrize(
+    ("bandwidth_bps", "leaf", "payload_bytes"),
+    [(BORDER_BPS / 2, (0, 0, 0), 0), (BORDER_BPS * 2, (1,), 48)],
+)
+def test_forks_by_bandwidth_are_estimated_at_the_link_s_own(
+    tmp_path, bandwidth_bps, leaf, payload_bytes
+):
+    grown = grown_tree(tmp_path)
+    around = Around(PHONE, V100, Link(bandwidth_bps, rtt_ms=30))
+    rehearsal = Rehearsal("f", {}, np.zeros(2), {}, {}, {((1,), "webp"): np.array([48, 48])})
+    found = estimate_around(grown, rehearsal, around)
+    prices = price_plan(grown, PHONE, V100)
+    assert found == estimate(grown, prices, around.link, {leaf: 1.0}, payload_bytes)
+    assert (found.coverage, found.payload_bytes) == (float(leaf != (1,)), payload_bytes)
+    # What is sent is all that a rehearsal would add.
+    assert estimate_around(grown, None, around, payload_bytes=48) == found
+
+
+def test_without_a_rehearsal_a_score_is_not_known(plan):
+    with pytest.raises(ConfigError, match="how often each of 2 branches is taken"):
+        estimate_around(plan, None, Around(PHONE, V100, LINK), payload_bytes=10)

@@ -26,6 +26,7 @@ from hybridge.emulate.drive import emulate
 from hybridge.emulate.world import DAY_MS
 from hybridge.errors import ConfigError, PlanError, TransportError
 from hybridge.links.channel import Channel
+from hybridge.links.recent import RecentBandwidth
 from hybridge.links.synth import cellular
 from hybridge.links.trace import Trace
 from hybridge.plan.log import DecisionLog, read_log
@@ -246,6 +247,7 @@ class Plain:
     def __init__(self, plan, rehearsal, around):
         self.plan, self.rehearsal, self.world = plan, rehearsal, around
         self.edge_free_ms, self.channel = 0.0, Channel(around.trace)
+        self.seen = RecentBandwidth(around.trace)
 
     def latencies(self, times_ms):
         done, queue, turns = {}, [(at_ms, i, i, None, None) for i, at_ms in enumerate(times_ms)], 0
@@ -253,7 +255,7 @@ class Plain:
             now_ms, _, i, course, event = heapq.heappop(queue)
             try:
                 if course is None:
-                    course = walk(self.plan, now_ms, self.world.deadline_ms)
+                    course = walk(self.plan, now_ms, self.world.deadline_ms, self.seen)
                 request = course.send(event)
             except (StopIteration, TransportError):
                 done[i] = now_ms - times_ms[i]

@@ -3,7 +3,7 @@ from hypothesis import given
 
 from hybridge.errors import PlanError
 from hybridge.plan.answers import Abstain, Newest
-from hybridge.plan.choosers import Always
+from hybridge.plan.choosers import Always, ScoreThreshold
 from hybridge.plan.plan import Fork, Leaf, Step
 from hybridge.plan.variants import (
     abstaining,
@@ -61,16 +61,19 @@ def test_half_a_network_cannot_be_cloud_only(tmp_path):
         cloud_only(partition_plan(tmp_path))
 
 
+def by_score(node):
+    return isinstance(node, Fork) and isinstance(node.chooser, ScoreThreshold)
+
+
 @given(plans())
 def test_with_threshold_sets_every_fork_and_nothing_else(plan):
-    forks = [placed.node for placed in plan.nodes() if isinstance(placed.node, Fork)]
-    if not forks:
+    if not any(by_score(placed.node) for placed in plan.nodes()):
         with pytest.raises(PlanError, match="threshold"):
             with_threshold(plan, 0.25)
         return
     moved = with_threshold(plan, 0.25)
     nodes = [placed.node for placed in moved.nodes()]
-    assert {node.chooser.threshold for node in nodes if isinstance(node, Fork)} == {0.25}
+    assert {node.chooser.threshold for node in nodes if by_score(node)} == {0.25}
     assert [placed.path for placed in moved.nodes()] == [placed.path for placed in plan.nodes()]
 
 
