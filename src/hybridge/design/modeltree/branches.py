@@ -1,0 +1,49 @@
+"""Trees that are made of branches, each the best under one type of bandwidth."""
+
+from collections.abc import Sequence
+
+from hybridge.design.modeltree.choices import BlockChoice, Space, Tree, TypePath
+
+Branch = tuple[BlockChoice, ...]
+
+
+def branch_of(tree: Tree) -> Branch:
+    """Return the branch that a tree takes as long as the first type is met."""
+    found: list[BlockChoice] = []
+    while (path := (0,) * (len(found) + 1)) in tree:
+        found.append(tree[path])
+    return tuple(found)
+
+
+def tree_by_first_type(space: Space, branches: Sequence[Branch]) -> Tree:
+    """Return the tree that decides by the first type it meets, and does not change its mind.
+
+    Args:
+        space: Of ``K`` types.
+        branches: One for each type.
+    """
+    paths = (path for path in space.paths() if len(path) <= len(branches[path[0]]))
+    return {path: branches[path[0]][len(path) - 1] for path in paths}
+
+
+def tree_of_blocks(space: Space, branches: Sequence[Branch]) -> Tree:
+    """Return the tree that takes each block from the branch of the type it meets.
+
+    Where that branch was cut before, the branch that was followed goes on.
+
+    Args:
+        space: Of ``K`` types.
+        branches: One for each type.
+    """
+    tree: dict[TypePath, BlockChoice] = {}
+
+    def grow(path: TypePath, followed: Branch) -> None:
+        for kind in range(space.types):
+            branch = branches[kind] if len(branches[kind]) > len(path) else followed
+            below = (*path, kind)
+            tree[below] = branch[len(path)]
+            if tree[below].cut is None and len(below) < space.levels:
+                grow(below, branch)
+
+    grow((), ())
+    return tree
