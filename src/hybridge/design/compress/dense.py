@@ -204,6 +204,8 @@ class F2(Technique):
     def _loss(self, layer: nn.Module, strength: float, reads: MapShape) -> str | None:
         assert isinstance(layer, nn.Linear)
         atoms, used = _sparse_size(layer, strength)
+        if strength >= 1:
+            return "it takes no fewer bytes"
         if atoms < _FEWEST_ATOMS or used < 1:
             return f"{strength:.0%} of its bytes hold {atoms} atoms, expected {_FEWEST_ATOMS}"
         return super()._loss(layer, strength, reads)

@@ -18,7 +18,7 @@ from hybridge.design.compress.fitting import (
     some_images,
 )
 from hybridge.design.compress.replacement import Replacement, narrow_reader
-from hybridge.design.compress.separable import channel_axes, conv_misfit
+from hybridge.design.compress.separable import channel_axes, conv_misfit, share_of
 from hybridge.design.compress.technique import MapShape, Technique, techniques
 
 #: How far squeezed maps start above zero, in their standard deviations, where ReLU would clip.
@@ -73,7 +73,7 @@ class C3(Technique):
 
     name = "C3"
     about = "a Fire layer in the place of a convolution"
-    meaning = "squeezed channels, as a share of those read"
+    meaning = "squeezed channels, as a share of those read, at most 1"
     strengths = (0.25, 0.5)
 
     def _misfit(self, layer: nn.Module, reads: MapShape) -> str | None:
@@ -92,7 +92,7 @@ class C3(Technique):
 
     def _outline(self, layer: nn.Module, strength: float, reads: MapShape) -> Fire:
         assert isinstance(layer, nn.Conv2d)
-        return Fire(layer, max(1, round(strength * layer.in_channels)))
+        return Fire(layer, share_of(layer.in_channels, strength))
 
     def _start(self, layer: nn.Module, strength: float, reads: MapShape, inputs: Tensor) -> Fire:
         assert isinstance(layer, nn.Conv2d)

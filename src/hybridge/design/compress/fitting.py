@@ -19,6 +19,8 @@ _ROWS, _IMAGES = 8192, 64
 _PATCH_ROWS, _PATCH_IMAGES = 4096, 16
 #: What is added to a diagonal, in shares of its mean.
 _RIDGE = 1e-3
+#: Below this, a variance is that of something constant.
+_LEAST = 1e-9
 
 
 def some_images(inputs: Tensor, pixels: int) -> Tensor:
@@ -81,7 +83,7 @@ def set_weights(layer: nn.Conv2d | nn.Linear, weight: Tensor, bias: Tensor | Non
 def with_ridge(moments: Tensor) -> Tensor:
     """Return symmetric matrices ``(..., F, F)`` with a little more on the diagonal."""
     diagonal = moments.diagonal(dim1=-2, dim2=-1)
-    ridge = _RIDGE * diagonal.mean(-1) + torch.finfo(moments.dtype).tiny
+    ridge = _RIDGE * diagonal.mean(-1).clamp_min(_LEAST)
     return moments + ridge[..., None, None] * torch.eye(moments.shape[-1], dtype=moments.dtype)
 
 
@@ -102,7 +104,7 @@ def weighted_factors(weight: Tensor, moments: Tensor, rank: int) -> tuple[Tensor
         rank: ``K``, at most ``F``.
 
     Returns:
-        Factors ``(..., M, K)`` and ``(..., K, F)``.
+        Factors ``(..., M, K)`` and ``(..., K, F)``, the rows of the second of length 1.
     """
     weight = weight.double()
     values, vectors = torch.linalg.eigh(moments.double())
@@ -111,7 +113,8 @@ def weighted_factors(weight: Tensor, moments: Tensor, rank: int) -> tuple[Tensor
     axes = torch.linalg.eigh(seen.mT @ seen).eigenvectors.flip(-1)[..., :rank]
     left = seen @ axes
     right = (axes / roots[..., :, None]).mT @ vectors.mT
-    return left, right
+    lengths = torch.linalg.vector_norm(right, dim=-1, keepdim=True)
+    return left * lengths.mT, right / lengths
 
 
 def patch_moments(maps: Tensor, layer: nn.Conv2d) -> Tensor:

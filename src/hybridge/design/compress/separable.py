@@ -31,6 +31,7 @@ from hybridge.design.compress.technique import MapShape, Technique, techniques
 
 #: Where maps inside C2 start, in their standard deviations: at which ReLU6 clips few on either side
 _CENTRE = 2.0
+_LEAST = 1e-9
 
 
 @final
@@ -62,7 +63,8 @@ class SeparableConv(Replacement):
 class InvertedResidual(Replacement):
     """Pointwise, depthwise, pointwise, with norm and ReLU6 after the first two (Sandler 2018).
 
-    Where it reads as many channels as it gives, of the same size, what it reads is added.
+    Where it reads as many channels as it gives, of the same size, a residual link adds what it
+    reads, each channel times a number: the layer it stands for was trained without such a link.
 
     Args:
         layer: A convolution without groups, whose place this takes.
@@ -70,6 +72,7 @@ class InvertedResidual(Replacement):
     """
 
     places: Tensor | None
+    link_scale: nn.Parameter | None
 
     def __init__(self, layer: nn.Conv2d, hidden: int) -> None:
         super().__init__()
@@ -78,7 +81,9 @@ class InvertedResidual(Replacement):
         self.depthwise = _depthwise(layer, hidden, 1)
         self.depthwise_norm = nn.BatchNorm2d(hidden)
         self.pointwise = nn.Conv2d(hidden, layer.out_channels, 1)
-        self.residual = _keeps_shape(layer)
+        self.register_parameter("link_scale", None)
+        if _keeps_shape(layer):
+            self.link_scale = nn.Parameter(torch.ones(layer.in_channels, 1, 1))
         self.register_buffer("places", None)
 
     def forward(self, maps: Tensor) -> Tensor:
@@ -86,21 +91,22 @@ class InvertedResidual(Replacement):
         hidden = F.relu6(self.expand_norm(self.expand(maps)))
         hidden = F.relu6(self.depthwise_norm(self.depthwise(hidden)))
         answer: Tensor = self.pointwise(hidden)
-        return answer + self.link(maps) if self.residual else answer
-
-    def link(self, maps: Tensor) -> Tensor:
-        """Return what the residual link adds, ``(B, C, H, W)``, though inputs were narrowed."""
-        return maps if self.places is None else spread(maps, self.places)
+        if self.link_scale is None:
+            return answer
+        added = maps * self.link_scale
+        return answer + (added if self.places is None else spread(added, self.places))
 
     def narrow_inputs(self, kept: Tensor) -> None:
         """Read only the channels ``kept``; the link puts them where they were."""
         channels = self.expand.in_channels
         narrow_reader(self.expand, kept)
-        if self.residual and self.places is None:
-            self.places = places_of(kept, channels)
-        elif self.places is not None:
-            positions = torch.cat([places_of(kept, channels), kept.new_tensor([len(kept)])])
-            self.places = positions[self.places]
+        if self.link_scale is None:
+            return
+        self.link_scale = nn.Parameter(self.link_scale.detach()[kept])
+        places = places_of(kept, channels)
+        if self.places is not None:  # narrowed before: what was zeros stays so
+            places = torch.cat([places, kept.new_tensor([len(kept)])])[self.places]
+        self.places = places
 
 
 def _depthwise(layer: nn.Conv2d, channels: int, filters: int) -> nn.Conv2d:
@@ -194,14 +200,14 @@ class C1(Technique):
 class C2(Technique):
     """An inverted residual, as in MobileNetV2.
 
-    The first part turns the channels to the axes on which the kernel depends most, the filters are
-    the best rank one on each, both norms have the statistics of the inputs, and the last part is
-    fitted by least squares.
+    The first part turns the channels to the axes on which the kernel depends most, or leaves them
+    as they are where there are as many; the filters are the best rank one on each, both norms have
+    the statistics of the inputs, and the last part is fitted by least squares.
     """
 
     name = "C2"
     about = "an inverted residual in the place of a convolution"
-    meaning = "channels in the middle, as a share of those read"
+    meaning = "channels in the middle, as a share of those read, at most 1"
     strengths = (0.5, 1)
 
     def _misfit(self, layer: nn.Module, reads: MapShape) -> str | None:
@@ -209,7 +215,7 @@ class C2(Technique):
 
     def _outline(self, layer: nn.Module, strength: float, reads: MapShape) -> InvertedResidual:
         assert isinstance(layer, nn.Conv2d)
-        return InvertedResidual(layer, max(1, round(strength * layer.in_channels)))
+        return InvertedResidual(layer, share_of(layer.in_channels, strength))
 
     def _start(
         self, layer: nn.Module, strength: float, reads: MapShape, inputs: Tensor
@@ -226,14 +232,32 @@ class C2(Technique):
         hidden = made.depthwise(F.relu6(made.expand_norm.eval()(turned)))
         mix = mix * spread_of * _start_norm(made.depthwise_norm, hidden)
         hidden = F.relu6(made.depthwise_norm.eval()(hidden))
-        goal = layer(maps) - maps if made.residual else layer(maps)
-        features, targets = rows_of(hidden, goal)
-        set_weights(made.pointwise, *fit_linear(features, targets, mix))
+        features, targets = rows_of(hidden, layer(maps))
+        weight, bias = fit_linear(features, targets, mix)
+        if made.link_scale is not None:
+            (linked,) = rows_of(maps)
+            scale = _fit_scales(linked, targets - features @ weight.T)
+            made.link_scale.copy_(scale[:, None, None])
+            weight, bias = fit_linear(features, targets - linked * scale, weight)
+        set_weights(made.pointwise, weight, bias)
         return made
+
+
+def _fit_scales(features: Tensor, targets: Tensor) -> Tensor:
+    """Return the number for each column by which features ``(N, C)`` are nearest the targets."""
+    centred = features - features.mean(0)
+    return (centred * targets).sum(0) / centred.square().sum(0).clamp_min(_LEAST)
+
+
+def share_of(channels: int, share: float) -> int:
+    """Return how many channels make up a share, at least one and at most all."""
+    return min(max(1, round(share * channels)), channels)
 
 
 def channel_axes(layer: nn.Conv2d, maps: Tensor, rank: int) -> tuple[Tensor, Tensor]:
     """Return a kernel over ``rank`` axes among its channels, and the axes.
+
+    The axes are the channels themselves where there are as many.
 
     Args:
         layer: A convolution without groups.
@@ -243,6 +267,8 @@ def channel_axes(layer: nn.Conv2d, maps: Tensor, rank: int) -> tuple[Tensor, Ten
     Returns:
         The kernel ``(M, E, P)`` and the axes ``(E, C)``.
     """
+    if rank == layer.in_channels:
+        return layer.weight.flatten(2).double(), torch.eye(rank, dtype=torch.double)
     (pixels,) = rows_of(maps)
     by_channel = layer.weight.flatten(2).transpose(1, 2)  # (M, P, C)
     kernel, axes = weighted_factors(by_channel.flatten(0, 1), covariance(pixels), rank)

@@ -53,9 +53,11 @@ class Technique(ABC):
             strength: Where given, the technique must be cheaper than the layer at that strength.
         """
         reason = self._misfit(layer, reads)
-        if reason is None and strength is not None:
-            reason = self._loss(layer, strength, reads)
-        return reason
+        if reason is not None or strength is None:
+            return reason
+        if not strength > 0:
+            return f"its strength is {strength:g}, expected a number above 0: {self.meaning}"
+        return self._loss(layer, strength, reads)
 
     @final
     def replace(
@@ -67,7 +69,7 @@ class Technique(ABC):
 
         Args:
             layer: Of a network, with its weights.
-            strength: Any that makes the module cheaper; `strengths` are those with a name.
+            strength: Any that makes the module cheaper; `strengths` are those that have a name.
             reads: Shape of what the layer reads.
             inputs: What the layer reads for some images, ``(B, C, H, W)``, or ``(B, F)`` for a
                 linear layer; the module is fitted to what the layer makes of it.
@@ -109,7 +111,7 @@ class Technique(ABC):
             if isinstance(layer, nn.Linear):
                 example = example.flatten(1)
             macs = count_macs(self._outline(layer, strength, reads), example)
-            before = count_macs(_outline_of(layer), example)
+            before = count_macs(_outline_of(layer).float(), example)
         if macs < before:
             return None
         return f"it takes {macs:,} MACs where the layer takes {before:,}"
