@@ -53,7 +53,7 @@ class ReinforceSettings(Frozen):
     baseline_decay: float = Field(default=0.5, ge=0, lt=1)
     fair_share: float = Field(default=0.8, ge=0, le=1)
     fair_episodes: float = Field(default=0.6, ge=0, le=1)
-    imitation: int = Field(default=5, ge=0)
+    imitation: int = Field(default=0, ge=0)
     elite: bool = True
     graft: bool = True
 
