@@ -20,6 +20,7 @@ from hybridge.report.drawing import plan_svg, tree
 from hybridge.report.gallery import Gallery, Picture, png_uri
 from hybridge.report.page import Figure, Highlight, Paragraph, Report, Section, SideBySide
 from hybridge.report.tables import Column, Table
+from tiny_trees import tree_plan
 
 PIXELS = TensorSpec(name="pixels", dtype="uint8", shape=(8, 8, 3))
 LOGITS = TensorSpec(name="logits", dtype="float32", shape=(10,))
@@ -158,15 +159,44 @@ def test_a_drawing_shows_places_costs_thresholds_and_answers(plan, draw):
         assert part in text
 
 
-def test_boxes_of_a_drawing_do_not_overlap(plan):
+def test_a_drawing_of_a_tree_says_what_each_bandwidth_leads_to(tmp_path):
+    plan = tree_plan(tmp_path, 3.2e6)
+    for text in (plan_svg(plan).replace("&lt;", "<"), shown(plan)):
+        assert text.count("fork by bandwidth") == 3
+        assert text.count("bandwidth < 3.2 Mbit/s") == text.count("bandwidth ≥ 3.2 Mbit/s") == 3
+        assert text.count("(home)") == 3
+        for part in ("slim1", "front2", "whole", "webp", "int8-zstd", "90 M MACs", "rest2.logits"):
+            assert part in text
+
+
+def test_a_long_name_is_cut_where_boxes_are_narrow_and_kept_for_whoever_points_at_it(tmp_path):
+    plan = tree_plan(tmp_path)
+    name = "a-front-with-quite-a-long-name"
+    text = plan.model_dump_json().replace('"slim1', f'"{name}')
+    svg = plan_svg(Plan.model_validate_json(text))
+    assert f"<title>{name}</title>" in svg
+    assert f">{name}</text>" not in svg
+    assert ">a-front-with-quite-a…<" in svg
+
+
+@pytest.fixture(params=["pair", "tree"])
+def drawn(request, plan, tmp_path):
+    """A drawing, and how many boxes it has."""
+    return (plan_svg(plan), 6) if request.param == "pair" else (plan_svg(tree_plan(tmp_path)), 24)
+
+
+def test_boxes_of_a_drawing_do_not_overlap(drawn):
+    svg, count = drawn
     number = r'="([\d.]+)"'
     boxes = [
         tuple(map(float, found))
-        for found in re.findall(
-            rf"<rect x{number} y{number} width{number} height{number}", plan_svg(plan)
-        )
+        for found in re.findall(rf"<rect x{number} y{number} width{number} height{number}", svg)
     ]
-    assert len(boxes) == 6
+    assert len(boxes) == count
+    width, height = map(float, re.search(r'viewBox="0 0 (\S+) (\S+)"', svg).groups())
+    for x, y, box_width, box_height in boxes:
+        assert 0 <= x <= x + box_width <= width
+        assert 0 <= y <= y + box_height <= height
     for index, (x, y, width, height) in enumerate(boxes):
         for other_x, other_y, other_width, other_height in boxes[:index]:
             apart = x >= other_x + other_width or other_x >= x + width

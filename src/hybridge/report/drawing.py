@@ -192,13 +192,12 @@ def _drawn(box: _Box, middle: float, top: float) -> Iterator[str]:
     yield (
         f'<rect x="{middle - width / 2:g}" y="{top:g}" width="{width:g}" '
         f'height="{box.height:g}" rx="8" '
-        f'style="fill: {style.variable(box.ground)}; stroke: {style.variable(box.rim)}">'
-        f"<title>{escape(box.title)}</title></rect>"
+        f'style="fill: {style.variable(box.ground)}; stroke: {style.variable(box.rim)}"/>'
     )
-    for index, line in enumerate(map(box.format.fitted, [box.title, *box.lines])):
+    for index, line in enumerate([box.title, *box.lines]):
         y = top + _PADDING + _LINE_HEIGHT * (index + 0.75)
         ink, weight = (style.TEXT, "600") if index == 0 else (style.MUTED, "400")
-        yield _text(line, middle, y, ink, weight)
+        yield _text(box.format.fitted(line), middle, y, ink, weight, line)
     bottom, x = top + box.height, middle - box.width / 2
     if len(box.below) == 1:
         x = middle - box.below[0].width / 2
@@ -219,8 +218,14 @@ def _branch(x0: float, y0: float, x1: float, y1: float, label: str) -> Iterator[
         yield _text(label, x1, y1 - 14, style.TEXT, "400")
 
 
-def _text(text: str, x: float, y: float, ink: style.Ink, weight: str) -> str:
-    """Return a line of text, its middle at ``x``, on a rim that hides what it crosses."""
+def _text(
+    text: str, x: float, y: float, ink: style.Ink, weight: str, whole: str | None = None
+) -> str:
+    """Return a line of text, its middle at ``x``, on a rim that hides what it crosses.
+
+    Where it is only part of the ``whole``, that is shown to whoever points at it.
+    """
+    title = f"<title>{escape(whole)}</title>" if whole not in (None, text) else ""
     rim = (
         ""
         if ink is not style.TEXT or weight != "400"
@@ -228,5 +233,5 @@ def _text(text: str, x: float, y: float, ink: style.Ink, weight: str) -> str:
     )
     return (
         f'<text x="{x:g}" y="{y:g}" text-anchor="middle" font-weight="{weight}" '
-        f'style="fill: {style.variable(ink)}{rim}">{escape(text)}</text>'
+        f'style="fill: {style.variable(ink)}{rim}">{escape(text)}{title}</text>'
     )
