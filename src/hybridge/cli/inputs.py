@@ -1,4 +1,4 @@
-"""Inputs of ``hybridge run``: image files, or labelled data."""
+"""Inputs of commands: image files, or labelled data."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -54,7 +54,7 @@ def from_source(source: str, plan: "Plan") -> Iterator[Input]:
 
 def open_source(source: str, plan: "Plan") -> "Dataset":
     """Return the images of such a source, opened for ``plan``; raises as `from_source` does."""
-    data = _open(source, _geometry(plan))
+    data = open_data(source, _geometry(plan))
     _check_classes(source, data, plan)
     return data
 
@@ -77,7 +77,8 @@ def _check_image(path: Path) -> None:
     open_image(path).close()
 
 
-def _open(source: str, geometry: "Geometry") -> "Dataset":
+def open_data(source: str, geometry: "Geometry") -> "Dataset":
+    """Return the images of such a source as ``geometry`` says; raises as `from_source` does."""
     from pydantic import TypeAdapter
 
     from hybridge.data.source import DataSource

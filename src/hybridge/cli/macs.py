@@ -5,7 +5,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hybridge.cli.output import show, show_facts, show_json
-from hybridge.errors import ConfigError
+from hybridge.cli.sized import (
+    ChannelsOption,
+    ClassesOption,
+    NetworkArgument,
+    ResolutionOption,
+    size_of,
+)
 
 if TYPE_CHECKING:
     from hybridge.design.graph.graph import Graph, GraphNode
@@ -13,23 +19,10 @@ if TYPE_CHECKING:
 
 
 def macs(
-    network: Annotated[
-        str,
-        typer.Argument(
-            metavar="NETWORK", help="A registered name, package.module:function or timm:NAME."
-        ),
-    ],
-    resolution: Annotated[
-        int | None,
-        typer.Option(min=1, help="Height and width of the image.", show_default="the network's"),
-    ] = None,
-    classes: Annotated[
-        int | None, typer.Option(min=1, help="Number of classes.", show_default="the network's")
-    ] = None,
-    channels: Annotated[
-        int | None,
-        typer.Option(min=1, help="Channels of the image.", show_default="the network's, or 3"),
-    ] = None,
+    network: NetworkArgument,
+    resolution: ResolutionOption = None,
+    classes: ClassesOption = None,
+    channels: ChannelsOption = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Count a network's MACs, parameters and bytes, by layer.
@@ -45,7 +38,7 @@ def macs(
     """
     from hybridge.design.graph.outline import outline
 
-    size = _size(network, resolution=resolution, class_count=classes, channels=channels)
+    size = size_of(network, resolution=resolution, class_count=classes, channels=channels)
     graph = outline(network, **size)
     if json:
         show_json(_plain(network, size, graph))
@@ -53,21 +46,6 @@ def macs(
     caption = f"{network} on {size['resolution']} x {size['resolution']}"
     show(_table(graph, f"{caption}, {size['class_count']} classes").rich())
     show_facts(_totals(graph))
-
-
-def _size(network: str, **given: int | None) -> dict[str, int]:
-    """Return what is counted, with the registry's numbers where none is given."""
-    from hybridge.design.nets import networks
-
-    names = ("class_count", "resolution", "channels")
-    if ":" not in network:
-        info = networks.get(network)
-        own = {name: getattr(info, name) for name in names}
-    elif given["resolution"] is None or given["class_count"] is None:
-        raise ConfigError(f"{network}: a network from elsewhere needs --resolution and --classes")
-    else:
-        own = {"channels": 3}
-    return {name: given[name] or own[name] for name in names}
 
 
 def _plain(network: str, size: dict[str, int], graph: "Graph") -> dict[str, Any]:

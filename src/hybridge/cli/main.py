@@ -16,6 +16,7 @@ from hybridge.cli.group import Commands
 from hybridge.cli.links import links
 from hybridge.cli.macs import macs
 from hybridge.cli.nets import nets
+from hybridge.cli.partition import partition
 from hybridge.cli.profile import profile
 from hybridge.cli.run import run
 from hybridge.cli.serve import serve
@@ -46,6 +47,7 @@ for _command in (
     run,
     nets,
     macs,
+    partition,
     devices,
     profile,
 ):
