@@ -24,8 +24,6 @@ from hybridge.design.query.make_plan import make_plan
 from hybridge.design.query.router import Router
 from hybridge.design.query.scores import Confidence
 from hybridge.design.store import Store
-from hybridge.design.train.checkpoint import load_checkpoint
-from hybridge.design.train.loop import TrainSettings, fit
 from hybridge.design.train.outputs import hash_network, keep_outputs
 from hybridge.design.train.processes import own_device
 from hybridge.emulate.baselines import codecs_of
@@ -34,10 +32,8 @@ from hybridge.hashing import hash_json
 from hybridge.plan.bundle import Bundle, save_bundle
 from hybridge.plan.variants import with_threshold
 from hybridge.recipes.schema import SOURCE_PAIRS, DeployConfig, HybridRecipe, NetworkConfig
+from hybridge.recipes.training import CHECKPOINTS, LOGS, read_weights_of, train_network
 from hybridge.runtime.rehearse import rehearse
-
-CHECKPOINTS = "checkpoints"
-LOGS = "logs"
 
 
 @dataclass(frozen=True)
@@ -219,15 +215,15 @@ class _Networks:
     def networks(self) -> tuple[PixelNetwork, PixelNetwork]:
         """Return base and global, trained; weights are read before anything is trained."""
         configs = {"base": self.recipe.base, "global": self.recipe.global_}
-        made = {name: self._new(config, name) for name, config in configs.items()}
+        class_count = self.data.held_out.class_count
+        made = {
+            name: config.new(class_count, self.recipe.seed, name)
+            for name, config in configs.items()
+        }
         for name, config in configs.items():
-            if config.weights is not None:
-                file = self.root / config.weights
-                load_weights(made[name].network, file, prefixes=config.prefixes)
+            read_weights_of(config, made[name], self.root)
         for name, config in configs.items():
-            if config.weights is None:
-                assert self.data.train is not None
-                self._train(made[name], config, self.data.train, name)
+            self._train(made[name], config, self.data.train, name)
         base, global_ = (network.to(own_device()).eval() for network in made.values())
         return base, global_
 
@@ -287,45 +283,25 @@ class _Networks:
         count, recipe = len(self.data.train), self.recipe
         twins = []
         for number, fold in enumerate(folds(count, recipe.alternate.folds, recipe.seed)):
-            network = self._new(recipe.base, f"twin{number}")
+            network = recipe.base.new(self.data.held_out.class_count, recipe.seed, f"twin{number}")
             twins.append(Twin(network, fold, count))
             seen = subset(self.data.train, twins[-1].seen)
             self._train(network, recipe.base, seen, f"twin{number}")
         return twins
 
-    def _new(self, config: NetworkConfig, name: str) -> PixelNetwork:
-        seed = np.random.SeedSequence([self.recipe.seed, *name.encode()]).generate_state(1)[0]
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(int(seed))
-            return config.build(self.data.held_out.class_count)
-
     def _train(
-        self, network: PixelNetwork, config: NetworkConfig, data: Dataset, name: str
+        self, network: PixelNetwork, config: NetworkConfig, data: Dataset | None, role: str
     ) -> None:
         """Train a network, unless its folder holds the finished weights of this same training."""
-        assert config.train is not None
-        checkpoint = self.folder / CHECKPOINTS / f"{name}.safetensors"
-        if not self.training and not _is_finished(checkpoint, config.train):
-            raise ConfigError(
-                f"the {name} of {self.recipe.name!r} has not been trained in {self.folder}; "
-                "run 'hybridge train' first"
-            )
-        fit(
+        train_network(
             network,
+            config,
             data,
-            config.train,
+            folder=self.folder,
+            role=role,
             seed=self.recipe.seed,
-            checkpoint=checkpoint,
-            log_dir=self.folder / LOGS / name if self.training else None,
-            what=f"training the {name}",
+            training=self.training,
         )
-
-
-def _is_finished(checkpoint: Path, settings: TrainSettings) -> bool:
-    if not checkpoint.exists():
-        return False
-    epochs_done: int = load_checkpoint(checkpoint).counters["epochs_done"]
-    return epochs_done >= settings.epochs
 
 
 def _pair_outputs(

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from pydantic import Field, FiniteFloat
 
@@ -26,6 +27,7 @@ class NetworkConfig(Frozen):
         mean: Per channel, of pixels scaled to 0..1; None takes the registry's.
         std: Likewise.
         train: How it is trained where it has no weights, and how its twins are.
+        finetune: How it is trained on from its weights; None leaves them as they are.
     """
 
     network: str
@@ -35,6 +37,14 @@ class NetworkConfig(Frozen):
     mean: tuple[FiniteFloat, ...] | None = Field(default=None, min_length=1)
     std: tuple[FiniteFloat, ...] | None = Field(default=None, min_length=1)
     train: TrainSettings | None = None
+    finetune: TrainSettings | None = None
+
+    def new(self, class_count: int, seed: int, role: str) -> PixelNetwork:
+        """Return the network with random weights that ``seed`` and its ``role`` determine."""
+        words = np.random.SeedSequence([seed, *role.encode()]).generate_state(1)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(int(words[0]))
+            return self.build(class_count)
 
     def build(self, class_count: int) -> PixelNetwork:
         """Return the network, with the weights that torch's generator gives it.

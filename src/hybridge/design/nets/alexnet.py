@@ -3,8 +3,6 @@
 Letters: ``B`` batch, ``C`` channels, ``H`` height, ``W`` width, ``K`` classes, ``F`` features.
 """
 
-from typing import cast
-
 from torch import Tensor, nn
 
 from hybridge.design.nets.network import CIFAR_MEAN, CIFAR_STD, Classifier, network
@@ -44,8 +42,10 @@ class CifarAlexNet(Classifier):
 
     def embed(self, images: Tensor) -> Tensor:
         """Return what the last linear layer reads, ``(B, F)``, of images ``(B, C, H, W)``."""
-        features = self.features(images).flatten(1)
-        return cast(Tensor, self.classifier[:-1](features))
+        features: Tensor = self.features(images).flatten(1)
+        for layer in list(self.classifier)[:-1]:
+            features = layer(features)
+        return features
 
 
 def _convolution(

@@ -1,0 +1,92 @@
+"""What units take on a device and in the cloud, as they will be exported."""
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+
+import torch
+from torch import Tensor, nn
+
+from hybridge.cost.device import Device
+from hybridge.cost.price import compute_ms
+from hybridge.design.compress.prune import shrink
+from hybridge.design.graph.count import count_layers
+from hybridge.design.modeltree.choices import KEEP, BlockChoice
+from hybridge.design.modeltree.library import Library
+from hybridge.plan.layers import Layer
+
+
+class NetworkCosts:
+    """Prices of a library's blocks: see `hybridge.design.modeltree.problem.Costs`.
+
+    Args:
+        library: Whose variants.
+        device: What blocks run on.
+        cloud: What the rest runs on after a cut.
+        sizes: Mean encoded bytes of the input and of every node, by name.
+    """
+
+    def __init__(
+        self, library: Library, device: Device, cloud: Device, sizes: Mapping[str, float]
+    ) -> None:
+        self._library = library
+        self._sliced = library.sliced
+        self._device = device
+        self._cloud = cloud
+        self._sizes = sizes
+        self._unit_ms = cache(self._price)
+
+    def edge_ms(self, level: int, choice: BlockChoice) -> float:
+        """Return the time on the device of what ``choice`` leaves there of block ``level``."""
+        if not choice.options:
+            return 0.0
+        start = self._sliced.block_units(level).start
+        took_ms, previous = self._device.overhead_ms.value, KEEP
+        for index, option in enumerate(choice.options, start):
+            took_ms += self._unit_ms(index, option, previous)
+            previous = option
+        return took_ms
+
+    def cloud_ms(self, level: int, cut: int) -> float:
+        """Return the time in the cloud of all that follows a cut in block ``level``."""
+        first = self._sliced.block_units(level).start + cut
+        rows = [
+            layer
+            for unit in self._sliced.units[first:]
+            for name in unit.nodes
+            for layer in self._sliced.graph[name].layers
+        ]
+        return compute_ms(rows, self._cloud) + self._cloud.overhead_ms.value
+
+    def payload_bytes(self, level: int, cut: int) -> float:
+        """Return the mean encoded bytes that cross at a cut in block ``level``."""
+        first = self._sliced.block_units(level).start + cut
+        return self._sizes[self._sliced.units[first - 1].last if first else "input"]
+
+    def _price(self, index: int, option: str, previous: str) -> float:
+        """Return the time of a unit on the device, behind another that may have narrowed it."""
+        return compute_ms(unit_layers(self._library, index, option, previous), self._device)
+
+
+def unit_layers(library: Library, index: int, option: str, previous: str) -> tuple[Layer, ...]:
+    """Return what a unit costs under an option, behind a unit under another.
+
+    Neighbours are looked at with it where a width crosses between them.
+    """
+    sliced = library.sliced
+    before = previous != KEEP and index > 0
+    after = option != KEEP and index + 1 < len(sliced.units)
+    window = [
+        *([library.unit(index - 1, previous, True)] if before else []),
+        library.unit(index, option, True),
+        *([library.unit(index + 1, KEEP, True)] if after else []),
+    ]
+    example = sliced.example(index - 1 if before else index)
+    rows = count_layers(shrink(nn.Sequential(*window), example), example)
+    own = f"{int(before)}."
+    return tuple(row for row in rows if row.name.startswith(own))
+
+
+def block_module(units: Sequence[nn.Module], example: Tensor) -> nn.Module:
+    """Return consecutive units as one module, as narrow as pruning leaves it."""
+    with torch.no_grad():
+        return shrink(nn.Sequential(*units), example).eval()

@@ -1,0 +1,110 @@
+"""Variants trained together, so that each works behind and before any other.
+
+A variant that was trained by itself has only ever read what the original gives. Here every batch
+goes through another random composition, and learns the original's logits (knowledge distillation,
+model tree, section VI-D). The network's own modules are not touched.
+
+Letters: ``B`` batch, ``K`` classes.
+"""
+
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from hybridge.data.dataset import Dataset
+from hybridge.design.modeltree.choices import KEEP
+from hybridge.design.modeltree.compose import is_original
+from hybridge.design.modeltree.library import Library
+from hybridge.design.train.batches import Batch
+from hybridge.design.train.loop import EpochRecord, Loss, fit
+from hybridge.design.train.settings import TrainSettings
+
+
+class AnyComposition(nn.Module):
+    """A library as one network: every batch goes through a composition drawn anew.
+
+    Draws from torch's generator, which a training seeds.
+
+    Args:
+        library: Whose units.
+    """
+
+    def __init__(self, library: Library) -> None:
+        super().__init__()
+        self.library = library
+        for parameter in library.sliced.network.parameters():
+            parameter.requires_grad_(False)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Return the logits ``(B, K)`` of pixels ``(B, H, W, C)``."""
+        composition = tuple(map(_any_of, self.library.options.values()))
+        if all(option == KEEP for option in composition):
+            composition = tuple(options[-1] for options in self.library.options.values())
+        logits: Tensor = pixels
+        for index, unit in enumerate(self.library.units(composition)):
+            # What is the network's own is never changed, nor are its statistics.
+            unit.train(self.training and not is_original(composition, index))
+            logits = unit(logits)
+        return logits
+
+
+def _any_of(options: tuple[str, ...]) -> str:
+    return options[int(torch.randint(len(options), ()))]
+
+
+def logits_of(teacher: nn.Module, precision: str = "fp32", temperature: float = 2.0) -> Loss:
+    """Return the loss of answering like ``teacher``: KL divergence of softened probabilities.
+
+    Args:
+        teacher: From pixels ``(B, H, W, C)`` to logits ``(B, K)``; put into evaluation mode.
+        precision: Of the teacher's activations.
+        temperature: What logits are divided by.
+    """
+    teacher.eval()
+
+    def distillation(logits: Tensor, batch: Batch) -> Tensor:
+        kind = logits.device.type
+        with torch.no_grad(), torch.autocast(kind, torch.bfloat16, enabled=precision == "bf16"):
+            wanted = teacher(batch.pixels).float()
+        divergence = F.kl_div(
+            F.log_softmax(logits / temperature, 1),
+            F.log_softmax(wanted / temperature, 1),
+            reduction="none",
+            log_target=True,
+        )
+        return divergence.sum(1) * temperature**2
+
+    return distillation
+
+
+def train_together(
+    library: Library,
+    dataset: Dataset,
+    settings: TrainSettings,
+    *,
+    seed: int,
+    checkpoint: Path | None = None,
+) -> tuple[EpochRecord, ...]:
+    """Train all variants and tuned copies of a library in place, on the original's logits.
+
+    Args:
+        library: What is trained.
+        dataset: Images the original was trained on, too.
+        settings: How.
+        seed: Of compositions, order and augmentation.
+        checkpoint: File to go on from where it exists.
+    """
+    original = library.sliced.network
+    records = fit(
+        AnyComposition(library),
+        dataset,
+        settings,
+        seed=seed,
+        loss=logits_of(original, settings.precision),
+        checkpoint=checkpoint,
+        what="training variants together",
+    )
+    original.eval()
+    return records
