@@ -36,6 +36,10 @@ class Policy:
     positions: Tensor
     options: Tensor
 
+    def detach(self) -> "Policy":
+        """Return the same without gradients, to draw from."""
+        return Policy(self.positions.detach(), self.options.detach())
+
     def entropy(self) -> Tensor:
         """Return the entropy of each state's decisions in nats, summed over slots, ``(S,)``."""
         positions = -(self.positions.exp() * self.positions).sum(-1)

@@ -56,11 +56,13 @@ class Episodes:
         trees: One of each episode.
         nodes: Number of the tree and path of each node, ``M`` of them.
         actions: What was decided at these nodes.
+        policy: What they were drawn from, with gradients if it came with them.
     """
 
     trees: tuple[Tree, ...]
     nodes: tuple[tuple[int, TypePath], ...]
     actions: Actions
+    policy: Policy
 
 
 class Sampler:
@@ -84,6 +86,7 @@ class Sampler:
             fair: A block on level ``n`` is left whole with probability ``fair·(N - n)/N``,
                 whatever the policy (section VII-A, "exploration with fair chances").
         """
+        plain = policy.detach()
         trees: list[dict[TypePath, BlockChoice]] = [{} for _ in range(count)]
         kinds = range(self.space.types)
         grown: list[tuple[int, TypePath]] = [
@@ -95,7 +98,7 @@ class Sampler:
             if not grown:
                 break
             levels = self.space.levels
-            actions = self._decide(policy, level, grown, fair * (levels - level - 1) / levels)
+            actions = self._decide(plain, level, grown, fair * (levels - level - 1) / levels)
             choices = self._choices(level, actions)
             for (tree, path), choice in zip(grown, choices, strict=True):
                 trees[tree][path] = choice
@@ -104,7 +107,7 @@ class Sampler:
             pairs = zip(grown, choices, strict=True)
             whole = [node for node, choice in pairs if choice.cut is None]
             grown = [(tree, (*path, kind)) for tree, path in whole for kind in kinds]
-        return Episodes(tuple(trees), tuple(nodes), taken[0].joined(*taken[1:]))
+        return Episodes(tuple(trees), tuple(nodes), taken[0].joined(*taken[1:]), policy)
 
     def _decide(
         self, policy: Policy, level: int, nodes: Sequence[tuple[int, TypePath]], forced: float

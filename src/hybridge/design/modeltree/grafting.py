@@ -6,11 +6,11 @@ is more than the paper does with its memory pool of searched models.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from hybridge.design.modeltree.choices import (
     BlockChoice,
     Composition,
-    Space,
     Tree,
     TypePath,
     branch_to,
@@ -19,11 +19,25 @@ from hybridge.design.modeltree.choices import (
 from hybridge.design.modeltree.problem import TreeProblem
 from hybridge.design.search.algorithm import Algorithm
 
-Branch = tuple[BlockChoice, ...]
+
+@dataclass(slots=True)
+class _Node:
+    """What followed some blocks in trees that were met.
+
+    Attributes:
+        after: Nodes after one more block.
+        best: For each type, the choice that is worth most, and what it is worth.
+    """
+
+    after: dict[BlockChoice, "_Node"] = field(default_factory=dict)
+    best: list[tuple[float, BlockChoice]] = field(default_factory=list)
 
 
 class Pool:
     """Branches that were met, as a tree of what may follow what.
+
+    What a branch is worth never changes, and a new one can only raise what stands above it: so the
+    best choices are kept up to date as branches come in.
 
     Args:
         problem: Prices branches.
@@ -31,60 +45,42 @@ class Pool:
 
     def __init__(self, problem: TreeProblem) -> None:
         self.problem = problem
-        self._after: dict[Branch, dict[BlockChoice, None]] = {}
-        self._accuracy: dict[Branch, float] = {}
+        self._root = _Node()
+        self._met: set[tuple[BlockChoice, ...]] = set()
 
     def add(self, tree: Tree, measures: Mapping[Composition, float]) -> None:
         """Take in the branches of a tree, all of whose parts are measured."""
-        space: Space = self.problem.space
+        space = self.problem.space
         for path in leaves(space, tree):
             branch = branch_to(tree, path)
-            if branch in self._accuracy:
-                continue
-            self._accuracy[branch] = measures[space.composition(branch)]
-            for level, choice in enumerate(branch):
-                self._after.setdefault(branch[:level], {})[choice] = None
+            if branch not in self._met:
+                self._met.add(branch)
+                self._insert(branch, measures[space.composition(branch)])
 
     def best_tree(self) -> Tree:
         """Return the tree with the highest expected reward of all that these branches make."""
         tree: dict[TypePath, BlockChoice] = {}
-        chosen: dict[Branch, list[BlockChoice]] = {}
-        self._value((), 0.0, chosen)
-        self._grow((), (), chosen, tree)
+        self._grow((), self._root, tree)
         return tree
 
-    def _value(
-        self, branch: Branch, so_far_ms: float, chosen: dict[Branch, list[BlockChoice]]
-    ) -> float:
-        """Return the expected reward after some blocks, noting the best choice of each type."""
+    def _insert(self, branch: Sequence[BlockChoice], accuracy: float) -> None:
         kinds = range(self.problem.space.types)
-        best: list[tuple[float, BlockChoice]] = []
-        for choice in self._after[branch]:
-            longer = (*branch, choice)
-            took_ms = [
-                so_far_ms + self.problem.step_ms(len(branch), choice, kind) for kind in kinds
-            ]
-            if longer in self._accuracy:
-                accuracy = self._accuracy[longer]
-                worths = [self.problem.worth(ms, accuracy) for ms in took_ms]
-            else:
-                worths = [self._value(longer, took_ms[0], chosen)] * len(kinds)
+        nodes = [self._root]
+        for choice in branch:
+            nodes.append(nodes[-1].after.setdefault(choice, _Node()))
+        worths = [
+            self.problem.worth(self.problem.latency_ms(branch, kind), accuracy) for kind in kinds
+        ]
+        for node, choice in zip(reversed(nodes[:-1]), reversed(branch), strict=True):
             found = [(worth, choice) for worth in worths]
-            best = [max(pair, key=_worth) for pair in zip(best or found, found, strict=True)]
-        chosen[branch] = [choice for _, choice in best]
-        return sum(worth for worth, _ in best) / len(best)
+            pairs = zip(node.best or found, found, strict=True)
+            node.best = [new if new[0] > old[0] else old for old, new in pairs]
+            worths = [sum(worth for worth, _ in node.best) / len(kinds)] * len(kinds)
 
-    def _grow(
-        self,
-        path: TypePath,
-        branch: Branch,
-        chosen: Mapping[Branch, Sequence[BlockChoice]],
-        tree: dict[TypePath, BlockChoice],
-    ) -> None:
-        for kind, choice in enumerate(chosen[branch]):
+    def _grow(self, path: TypePath, node: _Node, tree: dict[TypePath, BlockChoice]) -> None:
+        for kind, (_, choice) in enumerate(node.best):
             tree[*path, kind] = choice
-            if (*branch, choice) not in self._accuracy:
-                self._grow((*path, kind), (*branch, choice), chosen, tree)
+            self._grow((*path, kind), node.after[choice], tree)
 
 
 class Grafting:
@@ -124,7 +120,3 @@ class Grafting:
                 self.pool.add(tree, measures)
             self.inner.tell(candidates[own:], scores[own:], measures)
             self._graft = [self.pool.best_tree()]
-
-
-def _worth(pair: tuple[float, BlockChoice]) -> float:
-    return pair[0]

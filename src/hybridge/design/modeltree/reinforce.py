@@ -19,7 +19,7 @@ from hybridge.design.modeltree.branches import (
     tree_of_blocks,
 )
 from hybridge.design.modeltree.choices import Composition, Tree
-from hybridge.design.modeltree.controllers import Controllers
+from hybridge.design.modeltree.controllers import Controllers, Policy
 from hybridge.design.modeltree.episodes import Actions, Episodes, Sampler
 from hybridge.design.modeltree.problem import TreeProblem
 from hybridge.plan.tensors import Frozen
@@ -46,9 +46,9 @@ class ReinforceSettings(Frozen):
 
     episodes: int = Field(default=400, gt=0)
     branch_episodes: int = Field(default=80, ge=0)
-    batch: int = Field(default=8, gt=0)
+    batch: int = Field(default=4, gt=0)
     hidden: int = Field(default=24, gt=0)
-    learning_rate: float = Field(default=0.005, gt=0)
+    learning_rate: float = Field(default=0.01, gt=0)
     entropy: float = Field(default=0.2, ge=0)
     baseline_decay: float = Field(default=0.5, ge=0, lt=1)
     fair_share: float = Field(default=0.8, ge=0, le=1)
@@ -92,10 +92,8 @@ class Learner:
         """Return a batch of trees (forward generation)."""
         count = min(self.settings.batch, self.episodes - self._drawn)
         over = self._drawn / max(1.0, self.episodes * self.settings.fair_episodes)
-        with torch.no_grad():
-            policy = self.controllers()
         fair = self.settings.fair_share * max(0.0, 1.0 - over)
-        self._asked = self._sampler.draw(policy, count, fair)
+        self._asked = self._sampler.draw(self.controllers(), count, fair)
         return self._asked.trees
 
     def tell(
@@ -105,22 +103,25 @@ class Learner:
         measures: Mapping[Composition, float],
     ) -> None:
         """Reward every node (backward estimation), and update both controllers."""
-        assert self._asked is not None
+        if self._asked is None:
+            raise RuntimeError("told before it was asked")
         self._drawn += len(candidates)
         self.consider(candidates, scores)
         rewards = [self.problem.rewards(tree, measures) for tree in candidates]
-        nodes = self._asked.nodes
+        found = torch.tensor([rewards[tree][path] for tree, path in self._asked.nodes])
         actions = self._asked.actions
-        found = torch.tensor([rewards[tree][path] for tree, path in nodes])
         advantages = self._baseline.advantages(actions.states, found)
         if self.settings.elite and self.best is not None:
-            best = self._sampler.actions_of(self.best)
-            worth = self.problem.rewards(self.best, measures)
-            found = torch.tensor([worth[path] for path in self.best])
-            good = self._baseline.against(best.states, found).clamp_min(0.0)
-            actions = actions.joined(best)
-            advantages = torch.cat([advantages, good])
-        self._update(actions, advantages)
+            best, good = self._praise(self.best, measures)
+            actions, advantages = actions.joined(best), torch.cat([advantages, good])
+        self._update(self._asked.policy, actions, advantages)
+
+    def _praise(self, tree: Tree, measures: Mapping[Composition, float]) -> tuple[Actions, Tensor]:
+        """Return a good tree's decisions, and how much better than usual each of them is."""
+        rewards = self.problem.rewards(tree, measures)
+        actions = self._sampler.actions_of(tree)
+        found = torch.tensor([rewards[path] for path in tree])
+        return actions, self._baseline.against(actions.states, found).clamp_min(0.0)
 
     def consider(self, candidates: Sequence[Tree], scores: Sequence[float]) -> None:
         """Keep the best of some trees, if it is better than what is kept."""
@@ -132,14 +133,14 @@ class Learner:
         """Make the controllers decide rather as ``tree`` does."""
         actions = self._sampler.actions_of(tree)
         for _ in range(updates):
-            self._update(actions, torch.ones(len(actions.states)))
+            self._update(self.controllers(), actions, torch.ones(len(actions.states)))
 
-    def _update(self, actions: Actions, advantages: Tensor) -> None:
-        policy = self.controllers()
+    def _update(self, policy: Policy, actions: Actions, advantages: Tensor) -> None:
+        """Take a step from the weights that gave ``policy``."""
         gain = (actions.log_probabilities(policy) * advantages).mean()
         gain = gain + self.settings.entropy * policy.entropy().mean()
         self._optimizer.zero_grad()
-        (-gain).backward()
+        (-gain).backward()  # type: ignore[no-untyped-call]
         self._optimizer.step()
 
 
