@@ -23,6 +23,7 @@ from hybridge.cli.serve import serve
 from hybridge.cli.show import show
 from hybridge.cli.traces import traces
 from hybridge.cli.train import train
+from hybridge.cli.tree import tree
 from hybridge.cli.tune import tune
 
 app = typer.Typer(
@@ -54,6 +55,7 @@ for _command in (
     app.command()(_command)
 app.add_typer(traces, name="traces")
 app.add_typer(links, name="links")
+app.add_typer(tree, name="tree")
 
 
 def _print_version(asked: bool) -> None:

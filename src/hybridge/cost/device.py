@@ -89,6 +89,14 @@ class Speed(Frozen):
             if number is not None:
                 yield name, number
 
+    def slowed(self, times: float) -> "Speed":
+        """Return a speed at which everything takes ``times`` as long."""
+        update = {
+            name: assumption(number.value * times, f"{times:g} times: {number.source}")
+            for name, number in self.numbers()
+        }
+        return self.model_copy(update=update)
+
     def layer_ms(self, layer: Layer) -> float:
         """Return the time of one layer for one input."""
         terms = (getattr(self, name) for name in _TERMS)
@@ -194,6 +202,13 @@ class Device(Frozen):
             f"{kernel}; it knows {names}: add one to its profile, or measure a network that has "
             "such layers with 'hybridge profile'"
         )
+
+    def slowed(self, times: float) -> "Device":
+        """Return a device that takes ``times`` as long for every layer."""
+        if times == 1:
+            return self
+        speeds = tuple(speed.slowed(times) for speed in self.speeds)
+        return self.model_copy(update={"name": f"{self.name} / {times:g}", "speeds": speeds})
 
     def numbers(self) -> Iterator[tuple[str, Sourced]]:
         """Yield every number with its name, for a listing."""
