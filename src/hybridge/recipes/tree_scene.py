@@ -35,6 +35,7 @@ class TreeScene:
         types: Types of bandwidth.
         traces: What is emulated, by file.
         rate_per_s: Requests a second in emulations.
+        slowed: Whether the device is slower than its profile.
     """
 
     key: str
@@ -45,6 +46,7 @@ class TreeScene:
     types: BandwidthTypes
     traces: dict[str, Trace]
     rate_per_s: float
+    slowed: bool = False
 
     @property
     def links(self) -> list[Link]:
@@ -93,6 +95,7 @@ def open_scene(recipe: TreeRecipe, context: ContextConfig, scene: str, root: Pat
         types=types,
         traces=ahead,
         rate_per_s=context.rate_per_s,
+        slowed=context.slower != 1,
     )
 
 

@@ -17,10 +17,14 @@ def summarise(run: TreeRun) -> Row:
     """Return everything a machine may want to read of a run.
 
     ``rows`` has every method in every scene, ``means`` their means over scenes; ``against_surgery``
-    compares the tree with the stronger of both kinds of surgery; ``search`` has the curves of
+    compares the tree with the stronger of both kinds of surgery; both are of devices as fast as
+    their profiles say, and stand again in ``slowed`` for others. ``search`` has the curves of
     searchers, whose ``seconds`` count every measurement as if nothing had been measured before.
     """
     prepared = run.prepared
+    slow = {id(row) for found in run.scenes if found.scene.slowed for row in found.rows}
+    usual = [row for row in run.rows if id(row) not in slow]
+    slowed = [row for row in run.rows if id(row) in slow]
     return {
         "name": prepared.recipe.name,
         "network": prepared.recipe.network.network,
@@ -46,8 +50,9 @@ def summarise(run: TreeRun) -> Row:
             },
         },
         "rows": [asdict(row) for row in run.rows],
-        "means": list(means(run.rows)),
-        "against_surgery": list(against_surgery(run.rows)),
+        "means": list(means(usual)),
+        "against_surgery": list(against_surgery(usual)),
+        "slowed": {"means": list(means(slowed)), "against_surgery": list(against_surgery(slowed))},
         "cloud_only_wins": cloud_only_wins(run.rows),
         "search": [asdict(row) for row in run.search],
         "library_against_distill": _errors(run),
