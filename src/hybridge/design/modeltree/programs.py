@@ -94,7 +94,8 @@ class Outlines:
         if first == 0:
             return self.input
         shape = self.library.sliced.input_shape(first)
-        return TensorSpec(name="features", dtype="float32", shape=shape)
+        # Not as what it gives is called: ONNX has one name for one tensor.
+        return TensorSpec(name="given", dtype="float32", shape=shape)
 
     def _gives(self, composition: Composition) -> str:
         last = len(composition) == len(self.library.sliced.units)
