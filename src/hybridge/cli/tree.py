@@ -84,14 +84,15 @@ def show_tree(
     Examples:
       hybridge tree show runs/vgg11-tree/bundle
     """
-    from hybridge.cli.trees import branch_table
     from hybridge.plan.bundle import load_bundle
+    from hybridge.report.branches import branch_notes, branch_table
     from hybridge.report.drawing import tree as drawn
 
     opened = load_bundle(bundle)
     if "tree" not in opened.metadata:
         raise ConfigError(f"{bundle} holds no model tree; 'hybridge show' draws any bundle")
-    show(drawn(opened.plan))
+    show(drawn(opened.plan, branch_notes(opened)))
+    show("")
     show(branch_table(opened).rich())
 
 

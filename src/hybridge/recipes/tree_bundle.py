@@ -1,35 +1,61 @@
 """A tree that was found, exported: a bundle with a program for every distinct block variant."""
 
+from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from pydantic import JsonValue
 
 from hybridge import __version__
-from hybridge.data.arrays import ArrayDataset
-from hybridge.design.modeltree.choices import plain_tree
-from hybridge.design.modeltree.make_plan import make_plan
+from hybridge.data.dataset import ArrayDataset, Dataset
+from hybridge.design.modeltree.choices import KEEP, plain_tree
+from hybridge.design.modeltree.make_plan import TreePlan, make_plan
 from hybridge.design.modeltree.programs import Exports
 from hybridge.plan.bundle import Bundle, save_bundle
 from hybridge.recipes.model_tree import BestHome, SceneResult, TreeRun
+from hybridge.recipes.tree_library import Prepared
 from hybridge.recipes.tree_methods import TREE
 from hybridge.runtime.rehearse import rehearse
 
 
-def export_tree(run: TreeRun, found: SceneResult, folder: Path, method: str = TREE) -> Bundle:
-    """Export what a method found in a scene, rehearse it on the calibration images, and save it.
+def export_tree(
+    run: TreeRun,
+    found: SceneResult,
+    folder: Path,
+    method: str = TREE,
+    *,
+    images: Dataset | None = None,
+) -> Bundle:
+    """Export what a method found in a scene, rehearse it, and save it.
 
     Args:
         run: Whose library.
         found: What was found in a scene.
         folder: Where the bundle is written.
         method: Which of its methods.
+        images: What it is rehearsed on; the calibration images where left out.
 
     Raises:
         ConfigError: A block cannot be exported, or the file computes something else.
     """
+    return export_with_endings(run, found, folder, method, images=images)[0]
+
+
+def export_with_endings(
+    run: TreeRun,
+    found: SceneResult,
+    folder: Path,
+    method: str = TREE,
+    *,
+    images: Dataset | None = None,
+) -> tuple[Bundle, TreePlan]:
+    """Export as `export_tree` does; return the plan with what its leaves answer with, as well."""
     prepared, chosen = run.prepared, found.methods[method]
-    calibration = prepared.calibration
+    if images is None:
+        calibration = prepared.calibration
+        images = ArrayDataset(
+            calibration.pixels.numpy(), calibration.labels.numpy(), prepared.train.class_names
+        )
     with TemporaryDirectory() as directory:
         exports = Exports(prepared.library, prepared.statistics, Path(directory))
         planned = make_plan(
@@ -41,10 +67,7 @@ def export_tree(run: TreeRun, found: SceneResult, folder: Path, method: str = TR
             image_codec=chosen.image_codec,
             class_names=prepared.train.class_names,
         )
-        data = ArrayDataset(
-            calibration.pixels.numpy(), calibration.labels.numpy(), prepared.train.class_names
-        )
-        rehearsal = rehearse(planned.plan, data)
+        rehearsal = rehearse(planned.plan, images)
         metadata: dict[str, JsonValue] = {
             "name": prepared.recipe.name,
             "hybridge": __version__,
@@ -53,5 +76,25 @@ def export_tree(run: TreeRun, found: SceneResult, folder: Path, method: str = TR
             "device": found.scene.device.name,
             "method": method,
             "tree": plain_tree(chosen.tree),
+            "types_mbps": [bps / 1e6 for bps in found.scene.types.typical_bps],
+            "link": asdict(found.scene.link),
+            "branches": _branches(prepared, planned),
         }
-        return save_bundle(planned.plan, folder, rehearsal, metadata)
+        return save_bundle(planned.plan, folder, rehearsal, metadata), planned
+
+
+def _branches(prepared: Prepared, planned: TreePlan) -> list[JsonValue]:
+    """Return what every leaf of a plan compresses, and before which layer it is cut."""
+    layers = [places[0].path for places in prepared.sliced.layers]
+    return [
+        {
+            "path": list(path),
+            "compressed": {
+                layer: option
+                for layer, option in zip(layers, end.composition, strict=True)
+                if option != KEEP
+            },
+            "cut": None if end.cut is None else layers[end.cut],
+        }
+        for path, end in planned.endings.items()
+    ]

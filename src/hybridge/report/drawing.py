@@ -1,6 +1,6 @@
 """A plan drawn: as a tree of text for a terminal, as SVG for a page."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 
@@ -8,22 +8,42 @@ from rich.text import Text
 from rich.tree import Tree
 
 from hybridge.plan.answers import Abstain, Combine, Fused
-from hybridge.plan.plan import Fork, Leaf, Node, Plan, Step
+from hybridge.plan.plan import Fork, Leaf, Node, Path, Plan, Step
 from hybridge.report import style
 from hybridge.report.values import format_value
 
 _PLACE_COLOURS = {"edge": "green", "cloud": "blue"}
 
+Notes = Mapping[Path, Sequence[str]]
+"""What is said besides at the fork or leaf at a path, in short lines."""
 
-def tree(plan: Plan) -> Tree:
-    """Return the plan as a tree for a terminal: programs with sizes, forks with thresholds."""
+
+def tree(plan: Plan, notes: Notes | None = None) -> Tree:
+    """Return the plan as a tree for a terminal: programs with sizes, forks with thresholds.
+
+    Args:
+        plan: The plan.
+        notes: What is said besides at forks and leaves.
+    """
     spec = plan.input
     root = Tree(Text(f"{spec.name} {spec.dtype} {_shape(spec.shape)}", style="bold"))
-    _grow(root, plan, plan.root)
+    _grow(root, _Drawn(plan, notes or {}), plan.root, ())
     return root
 
 
-def _grow(above: Tree, plan: Plan, node: Node) -> None:
+@dataclass(frozen=True)
+class _Drawn:
+    """A plan, and what is said at its forks and leaves."""
+
+    plan: Plan
+    notes: Notes
+
+    def at(self, path: Path) -> list[str]:
+        return list(self.notes.get(path, ()))
+
+
+def _grow(above: Tree, drawn: _Drawn, node: Node, path: Path) -> None:
+    plan, notes = drawn.plan, drawn.at(path)
     match node:
         case Step():
             line = Text.assemble(
@@ -32,13 +52,18 @@ def _grow(above: Tree, plan: Plan, node: Node) -> None:
                 (node.program, "bold"),
                 f"  {', '.join(_step_lines(plan, node))}",
             )
-            _grow(above.add(line), plan, node.then)
+            _grow(above.add(line), drawn, node.then, path)
         case Fork():
-            fork = above.add(Text(f"fork by {node.chooser.kind.replace('_', ' ')}"))
-            for label, child in _labelled(node):
-                _grow(fork.add(Text(label, style="italic")), plan, child)
+            title = f"fork by {node.chooser.kind.replace('_', ' ')}"
+            fork = above.add(_noted(title, notes))
+            for index, (label, child) in enumerate(_labelled(node)):
+                _grow(fork.add(Text(label, style="italic")), drawn, child, (*path, index))
         case Leaf():
-            above.add(Text(f"answer: {_answer(node.combine)}"))
+            above.add(_noted(f"answer: {_answer(node.combine)}", notes))
+
+
+def _noted(title: str, notes: Sequence[str]) -> Text:
+    return Text.assemble(title, (f"  {', '.join(notes)}" if notes else "", "cyan"))
 
 
 def _step_lines(plan: Plan, step: Step) -> list[str]:
@@ -140,15 +165,19 @@ class _Box:
         return self.height + max((_FALL + box.depth for box in self.below), default=0.0)
 
 
-def plan_svg(plan: Plan) -> str:
+def plan_svg(plan: Plan, notes: Notes | None = None) -> str:
     """Return the plan as inline SVG, in the page's colours for edge and cloud.
 
     Of a plan with many branches, such as a model tree, boxes are narrow and say less.
+
+    Args:
+        plan: The plan.
+        notes: What is said besides at forks and leaves.
     """
     format = _FULL if len(list(plan.leaves())) <= _MOST_IN_FULL else _NARROW
     shape = f"{plan.input.dtype}, {_shape(plan.input.shape)}"
     root = _Box(plan.input.name, [shape], style.GROUND, style.MUTED, format)
-    root.below = [_box(plan, plan.root, format)]
+    root.below = [_box(_Drawn(plan, notes or {}), plan.root, (), format)]
     margin = 2.0
     width, height = root.width + 2 * margin, root.depth + 2 * margin
     body = "".join(_drawn(root, margin + root.width / 2, margin))
@@ -160,7 +189,8 @@ def plan_svg(plan: Plan) -> str:
     )
 
 
-def _box(plan: Plan, node: Node, format: _Format, label: str = "") -> _Box:
+def _box(drawn: _Drawn, node: Node, path: Path, format: _Format, label: str = "") -> _Box:
+    plan, notes = drawn.plan, drawn.at(path)
     match node:
         case Step():
             ground, rim = (
@@ -171,14 +201,17 @@ def _box(plan: Plan, node: Node, format: _Format, label: str = "") -> _Box:
             title, lines = f"{node.program} · {node.place}", _step_lines(plan, node)
             if not format.in_full:
                 title, lines = node.program, _short_lines(plan, node)
-            below = [_box(plan, node.then, format)]
+            below = [_box(drawn, node.then, path, format)]
             return _Box(title, lines, ground, rim, format, label, below)
         case Fork():
-            below = [_box(plan, child, format, text) for text, child in _labelled(node)]
+            below = [
+                _box(drawn, child, (*path, index), format, text)
+                for index, (text, child) in enumerate(_labelled(node))
+            ]
             title = f"fork by {node.chooser.kind.replace('_', ' ')}"
-            return _Box(title, [], style.GROUND, style.MUTED, format, label, below)
+            return _Box(title, notes, style.GROUND, style.MUTED, format, label, below)
         case Leaf():
-            lines = _wrapped(_answer(node.combine))
+            lines = [*_wrapped(_answer(node.combine)), *notes]
             return _Box("answer", lines, style.GROUND, style.TEXT, format, label)
 
 
