@@ -76,7 +76,9 @@ def build_library(
     built = []
     for index in track(range(len(sliced.units)), "building variants"):
         for option in options.get(index, ()):
-            key = hash_json(["variant", *base, sliced.units[index].first, option.name])
+            # Units that begin alike may end elsewhere, where neighbours are joined.
+            place = [sliced.units[at].nodes for at in option.window(index)]
+            key = hash_json(["variant", *base, place, option.name])
             variant, record = _keep(sliced, index, option, seen, settings, store, key, seed)
             variants[index, option.name] = variant
             built.append(record)

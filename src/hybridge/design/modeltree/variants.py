@@ -56,6 +56,10 @@ class UnitOption:
     layers: tuple[str, ...]
     crossing: bool
 
+    def window(self, index: int) -> tuple[int, ...]:
+        """Return the units whose output unit ``index`` learns to reproduce together."""
+        return (index, index + 1) if self.crossing else (index,)
+
 
 def unit_options(
     sliced: SlicedNetwork, index: int, patterns: Sequence[str] = ("*",)
@@ -237,7 +241,7 @@ def train_variant(
     Returns:
         Mean squared error on the cached activations over their variance, after training.
     """
-    window = [index, index + 1] if option.crossing else [index]
+    window = option.window(index)
     teacher = nn.Sequential(*(sliced.modules[unit] for unit in window))
     student = nn.Sequential(
         with_modules(sliced.modules[index], variant),
