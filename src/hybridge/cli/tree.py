@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hybridge.cli.measure import measure
 from hybridge.cli.output import check_file, check_folder, show, show_facts
 from hybridge.cli.recipe import JsonFileOption, OutOption, RecipeArgument, SetOption
 from hybridge.errors import ConfigError
@@ -13,15 +14,17 @@ if TYPE_CHECKING:
     from hybridge.recipes.model_tree import SceneResult, TreeRun
 
 tree = typer.Typer(rich_markup_mode=None)
+tree.command()(measure)
 
 
 @tree.callback()
 def about() -> None:
-    """Search trees of compressed blocks, and draw them.
+    """Search trees of compressed blocks, measure and draw them.
 
     \b
     Examples:
       hybridge tree search recipes/vgg11_tree.yaml --json out.json
+      hybridge tree measure recipes/vgg11_tree.yaml
       hybridge tree show runs/vgg11-tree/bundle
     """
 

@@ -5,7 +5,6 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -33,6 +32,7 @@ from hybridge.recipes.report import (
     plan_section,
 )
 from hybridge.recipes.schema import HybridRecipe
+from hybridge.recipes.serving import cloud_process
 from hybridge.report.figures import latency_distribution
 from hybridge.report.page import Figure, Highlight, Paragraph, Report, Section
 from hybridge.report.tables import Column, Table
@@ -138,7 +138,7 @@ def demonstrate(folder: Path, link: LinkShape) -> Demo:
     reporting = trained.split.open()
     images = folder / "reporting.npz"
     np.savez(images, pixels=reporting.pixels(np.arange(len(reporting))), labels=reporting.labels)
-    with _cloud([folder / name for name in _SERVED]) as target:
+    with cloud_process([folder / name for name in _SERVED]) as target:
         answers = _replay_all(bundles, images, len(reporting), target, link)
     replays = {name: Replay(bundle, answers[name]) for name, bundle in bundles.items()}
     device = recipe.deploy.surroundings.device
@@ -211,21 +211,6 @@ def _bundles(run: HybridRun, folder: Path) -> tuple[dict[str, Bundle], Operating
         FUSED: fused,
     }
     return bundles, point
-
-
-@contextmanager
-def _cloud(bundles: list[Path]) -> Iterator[str]:
-    """Run the cloud as a process of its own; yield where it listens."""
-    command = [sys.executable, "-m", "hybridge", "serve", *map(str, bundles), "--port", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout is not None
-            ready = process.stdout.readline()
-            if not ready:
-                raise TransportError("the cloud process ended before it was ready; see above")
-            yield f"127.0.0.1:{json.loads(ready)['port']}"
-        finally:
-            process.terminate()
 
 
 def _replay_all(

@@ -214,7 +214,7 @@ def _offline(
     latencies_ms = [problem.latency_ms(branch, kind) for branch, kind in met]
     accuracies = [right[problem.space.composition(branch)] for branch, _ in met]
     latency_ms, accuracy = float(np.mean(latencies_ms)), float(np.mean(accuracies))
-    return _row(prepared, scene, name, "offline", problem.reward, latency_ms, accuracy)
+    return tree_row(prepared, scene, name, "offline", problem.reward, latency_ms, accuracy)
 
 
 def _emulated(
@@ -227,10 +227,10 @@ def _emulated(
     recipe = prepared.recipe
     played = play(rehearsed, scene, recipe.emulate_s, foresight=foresight)
     latency_ms, accuracy = float(played.latency_ms.mean()), float(played.right.mean())
-    return _row(prepared, scene, name, "emulated", recipe.reward, latency_ms, accuracy)
+    return tree_row(prepared, scene, name, "emulated", recipe.reward, latency_ms, accuracy)
 
 
-def _row(
+def tree_row(
     prepared: Prepared,
     scene: TreeScene,
     method: str,
@@ -239,6 +239,7 @@ def _row(
     latency_ms: float,
     accuracy: float,
 ) -> TreeRow:
+    """Return how a method does in a scene; ``accuracy`` is a share from 0 to 1."""
     return TreeRow(
         network=prepared.recipe.network.network,
         device=scene.device.name,

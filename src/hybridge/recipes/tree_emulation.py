@@ -113,7 +113,7 @@ class Rehearser:
                 return {"logits": self._runner.logits(composition).numpy()}
             pixels = prepared.reporting.pixels
             units = compose(prepared.library, composition, prepared.statistics)
-            logits, sizes = answer(units, pixels, cut, _through(codec))
+            logits, sizes = answer(units, pixels, cut, through(codec))
             assert sizes is not None
             return {"logits": logits.numpy(), "payload_bytes": sizes.numpy()}
 
@@ -126,8 +126,8 @@ class Rehearser:
         return self._store.keep(key, compute)
 
 
-def _through(name: str) -> Encode:
-    """Return what a link makes of a tensor: encoded, and decoded again."""
+def through(name: str) -> Encode:
+    """Return what a link makes of a tensor: encoded by the codec ``name``, and decoded again."""
     codec = codec_named(name)
 
     def encode(tensor: Tensor) -> tuple[Tensor, Tensor]:
