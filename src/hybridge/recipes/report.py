@@ -77,6 +77,13 @@ def facts(run: HybridRun) -> dict[str, str]:
         "splits": str(run.evaluation.settings.splits),
         "held-out images": str(len(run.data.held_out)),
         "reporting split": run.split.fingerprint[:16],
+        **versions(),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Return what ran here, and on what machine."""
+    return {
         "torch": str(torch.__version__),
         "onnxruntime": str(onnxruntime.__version__),
         "python": platform.python_version(),

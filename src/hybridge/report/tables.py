@@ -96,6 +96,17 @@ class Table:
             f"<tbody>{rows}</tbody></table></div></figure>"
         )
 
+    def markdown(self) -> str:
+        """Return the table for a page of documentation, without its caption."""
+        rows = [
+            [f"**{cell}**" if cell and index in self.strong else cell for cell in cells]
+            for index, cells in enumerate(self.cells())
+        ]
+        rule = ["--:" if column.is_number else "---" for column in self.columns]
+        return "\n".join(
+            f"| {' | '.join(line)} |" for line in ([c.name for c in self.columns], rule, *rows)
+        )
+
     def _html_cells(self, cells: Sequence[str]) -> str:
         first = f'<th scope="row">{escape(cells[0])}</th>'
         return first + "".join(
