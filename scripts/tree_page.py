@@ -172,7 +172,7 @@ def _sections(title: str, tables: Sequence[Table]) -> list[str]:
 
 def _shown(table: Table) -> Iterator[str]:
     if table.caption:
-        yield f"{table.caption}:"
+        yield f"{table.caption.rstrip('.')}:"
     yield table.markdown()
 
 

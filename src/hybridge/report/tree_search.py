@@ -130,12 +130,12 @@ def closeness_table(rows: Iterable[Row]) -> Table | None:
     ]
     columns = (
         *(Column("Searcher"), Column("Reward at the end", "number")),
-        *(Column("Gap closed", "percent"), Column(f"Runs at {NEAR:.0%}", "number")),
+        *(Column("Gap closed", "percent"), Column(f"Runs at {100 * NEAR:.0f} %", "number")),
         *(Column("Evaluations", "number"), Column("Seconds", "number")),
     )
     caption = (
         "How much of the gap between surgery and the best tree each searcher closes, and mean "
-        f"evaluations and seconds of the runs that close {NEAR:.0%} of it until they do"
+        f"evaluations and seconds of the runs that close {100 * NEAR:.0f} % of it until they do"
     )
     return Table(columns, lines, caption)
 
