@@ -1,4 +1,4 @@
-"""Methods of a model tree between two processes, on a network of a few digits."""
+"""Methods of a model tree between two processes, on a tiny network."""
 
 import json
 from dataclasses import asdict
@@ -10,8 +10,9 @@ from hybridge.errors import ConfigError, TransportError
 from hybridge.recipes.load import validate
 from hybridge.recipes.model_tree import run
 from hybridge.recipes.serving import cloud_process
-from hybridge.recipes.tree_link import LinkSettings, measure, narrowed
+from hybridge.recipes.tree_link import LinkSettings, measure
 from hybridge.recipes.tree_measured import TOLERANCE, link_rows, measured_summary, merged
+from hybridge.recipes.tree_places import narrowed
 from hybridge.recipes.tree_schema import TreeRecipe
 from hybridge.runtime.clock import ManualClock
 
@@ -25,9 +26,9 @@ def content(scenes):
     return {
         "name": "tiny",
         "data": {
-            "train": {"format": "digits", "rows": "0:300"},
-            "calibration": {"format": "digits", "rows": "300:400"},
-            "reporting": {"format": "digits", "rows": "400:450"},
+            "train": {"format": "arrays", "path": "images.npz", "rows": "0:300"},
+            "calibration": {"format": "arrays", "path": "images.npz", "rows": "300:400"},
+            "reporting": {"format": "arrays", "path": "images.npz", "rows": "400:450"},
         },
         "network": {
             "network": "tiny_cnn",
@@ -50,8 +51,13 @@ def content(scenes):
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
-    """A data folder with two traces, which change every second between slow and fast."""
+    """A data folder: images, and two traces that change every second between slow and fast."""
     folder = tmp_path_factory.mktemp("data")
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 3, 450)
+    pixels = rng.integers(0, 100, (450, 28, 28, 1), np.uint8)
+    pixels[np.arange(450), 4 + 8 * labels] = 255  # a bright row says the class
+    np.savez(folder / "images.npz", pixels=pixels, labels=labels)
     (folder / "traces").mkdir()
     for name in ("wifi-a", "wifi-b"):
         rates = [SLOW_MBPS, FAST_MBPS] * 6

@@ -52,9 +52,10 @@ def measure(
     from hybridge.files import write_json
     from hybridge.recipes.load import data_root, load_recipe
     from hybridge.recipes.model_tree import run
-    from hybridge.recipes.tree_link import LinkSettings, narrowed
+    from hybridge.recipes.tree_link import LinkSettings
     from hybridge.recipes.tree_link import measure as measured_of
     from hybridge.recipes.tree_measured import measured_summary, merged
+    from hybridge.recipes.tree_places import narrowed
     from hybridge.recipes.tree_schema import TreeRecipe
 
     opened = load_recipe(TreeRecipe, recipe, set_ or ())

@@ -25,6 +25,7 @@ from hybridge.cost.price import price_plan
 from hybridge.data.dataset import ArrayDataset
 from hybridge.design.modeltree.compose import answer, compose
 from hybridge.design.modeltree.make_plan import FEATURE_CODEC, Ending
+from hybridge.design.modeltree.programs import Exports
 from hybridge.emulate.arrivals import Arrivals
 from hybridge.emulate.drive import emulate
 from hybridge.emulate.emulation import Emulation
@@ -43,7 +44,7 @@ from hybridge.recipes.tree_bundle import export_with_endings
 from hybridge.recipes.tree_emulation import through
 from hybridge.recipes.tree_library import Prepared
 from hybridge.recipes.tree_methods import BRANCH, CLOUD_WEBP, EDGE_ONLY, SURGERY, SURGERY_ONCE, TREE
-from hybridge.recipes.tree_schema import TreeRecipe
+from hybridge.recipes.tree_places import places
 from hybridge.recipes.tree_toll import Toll, measure_toll
 from hybridge.runtime.clock import Clock, SystemClock
 from hybridge.runtime.edge.answer import Answer
@@ -104,23 +105,6 @@ class Crossing:
         return np.array([answer.latency_ms for answer in self.answers])
 
 
-def narrowed(recipe: TreeRecipe, traces: int) -> TreeRecipe:
-    """Return a recipe of no more scenes than are measured, and of no other experiments.
-
-    Scenes lie as far apart in the recipe as they can, the first among them: the device that options
-    were chosen for stays the same, and so does what is found.
-    """
-    places = [(index, scene) for index, each in enumerate(recipe.contexts) for scene in each.scenes]
-    chosen = {places[at] for at in _spread(len(places), traces)}
-    contexts = []
-    for index, context in enumerate(recipe.contexts):
-        scenes = tuple(scene for scene in context.scenes if (index, scene) in chosen)
-        if scenes:
-            contexts.append(context.model_copy(update={"scenes": scenes}))
-    search = recipe.search.model_copy(update={"compare": (), "distilled": 0})
-    return recipe.model_copy(update={"contexts": tuple(contexts), "search": search})
-
-
 def measure(
     run: TreeRun, settings: LinkSettings, clock: Clock | None = None
 ) -> tuple[Crossing, ...]:
@@ -138,39 +122,15 @@ def measure(
     for found in run.scenes:
         if unknown := sorted(set(settings.methods) - set(found.methods)):
             raise ConfigError(f"expected methods among {', '.join(found.methods)}, got {unknown}")
-    images = _Images(run.prepared, settings.requests)
-    crossings: list[Crossing] = []
-    for found, traces in track(list(_places(run.scenes, settings.traces)), "measuring scenes"):
-        with TemporaryDirectory() as folder:
-            bench = _Bench(run, found, settings, images, Path(folder), clock or SystemClock())
-            crossings += bench.crossings(traces)
+    prepared, crossings = run.prepared, list[Crossing]()
+    images, clock = _Images(prepared, settings.requests), clock or SystemClock()
+    with TemporaryDirectory() as directory:
+        exports = Exports(prepared.library, prepared.statistics, Path(directory))
+        for found, traces in track(list(places(run.scenes, settings.traces)), "measuring scenes"):
+            with TemporaryDirectory() as folder:
+                bench = _Bench(run, found, settings, images, exports, Path(folder), clock)
+                crossings += bench.crossings(traces)
     return tuple(crossings)
-
-
-def _spread(there: int, wanted: int) -> list[int]:
-    """Return up to ``wanted`` of ``there`` indices, as far apart as they can be, 0 among them."""
-    count = min(there, wanted)
-    return [round(at) for at in np.linspace(0, there - 1, count)] if count > 1 else [0]
-
-
-def _places(
-    scenes: Sequence[SceneResult], count: int
-) -> Iterator[tuple[SceneResult, dict[str, Trace]]]:
-    """Yield scenes with the traces to measure there: one of each scene, then a second, and so on.
-
-    Where there are more scenes than traces, scenes are left out.
-    """
-    kept = [scenes[at] for at in _spread(len(scenes), count)]
-    most = max(len(found.scene.traces) for found in kept)
-    turns = [
-        (at, key)
-        for turn in range(most)
-        for at, found in enumerate(kept)
-        for key in list(found.scene.traces)[turn : turn + 1]
-    ]
-    for at, found in enumerate(kept):
-        keys = [key for place, key in turns[:count] if place == at]
-        yield found, {key: found.scene.traces[key] for key in keys}
 
 
 class _Images:
@@ -210,6 +170,7 @@ class _Bench:
     found: SceneResult
     settings: LinkSettings
     images: _Images
+    exports: Exports
     folder: Path
     clock: Clock
 
@@ -217,7 +178,12 @@ class _Bench:
         """Yield what becomes of every method on every trace."""
         exported = {
             method: export_with_endings(
-                self.run, self.found, self.folder / str(at), method, images=self.images.dataset
+                self.run,
+                self.found,
+                self.folder / str(at),
+                method,
+                self.exports,
+                self.images.dataset,
             )
             for at, method in enumerate(self.settings.methods)
         }
