@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from hybridge.cost.device import Device
-from hybridge.cost.price import compute_ms
+from hybridge.cost.price import compute_ms, layer_ms
 from hybridge.design.compress.prune import shrink
 from hybridge.design.graph.count import count_layers
 from hybridge.design.modeltree.choices import KEEP, BlockChoice
@@ -55,7 +55,7 @@ class NetworkCosts:
             for name in unit.nodes
             for layer in self._sliced.graph[name].layers
         ]
-        return compute_ms(rows, self._cloud) + self._cloud.overhead_ms.value
+        return compute_ms(rows, self._cloud)
 
     def payload_bytes(self, level: int, cut: int) -> float:
         """Return the mean encoded bytes that cross at a cut in block ``level``."""
@@ -63,8 +63,9 @@ class NetworkCosts:
         return self._sizes[self._sliced.units[first - 1].last if first else "input"]
 
     def _price(self, index: int, option: str, previous: str) -> float:
-        """Return the time of a unit on the device, behind another that may have narrowed it."""
-        return compute_ms(unit_layers(self._library, index, option, previous), self._device)
+        """Return the time of a unit's layers, behind a unit that may have narrowed them."""
+        rows = unit_layers(self._library, index, option, previous)
+        return sum(layer_ms(row, self._device) for row in rows)
 
 
 def unit_layers(library: Library, index: int, option: str, previous: str) -> tuple[Layer, ...]:
