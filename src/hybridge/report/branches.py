@@ -86,8 +86,9 @@ def branch_table(bundle: Bundle) -> Table:
     )
     lines = [
         (
-            *(row.leads, ", ".join(row.programs) or None, _compressed(row), row.cut, row.codec),
-            *(row.payload_bytes, row.edge_ms, row.link_ms, row.cloud_ms, row.accuracy),
+            *(row.leads, ", ".join(row.programs) or None, _compressed(row), _cut(row), row.codec),
+            *(row.payload_bytes, row.edge_ms, row.link_ms or None, row.cloud_ms or None),
+            row.accuracy,
             None if row.reward is None else f"{row.reward:.1f}",
         )
         for row in rows
@@ -261,7 +262,17 @@ def _known(metadata: Mapping[str, Any], leaf: Path) -> Mapping[str, Any] | None:
 def _compressed(row: BranchRow) -> str | None:
     if row.compressed is None:
         return None
-    return ", ".join(f"{layer} {option}" for layer, option in row.compressed.items()) or "nothing"
+    found = (f"{_short(layer)} {option}" for layer, option in row.compressed.items())
+    return ", ".join(found) or "nothing"
+
+
+def _cut(row: BranchRow) -> str | None:
+    return None if row.cut is None else _short(row.cut)
+
+
+def _short(layer: str) -> str:
+    """Return a layer's path in its network, which itself lies within one that reads pixels."""
+    return layer.removeprefix("network.")
 
 
 def _caption(bundle: Bundle) -> str:
