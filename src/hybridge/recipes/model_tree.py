@@ -11,6 +11,7 @@ import numpy as np
 from hybridge.cost.reward import Reward
 from hybridge.design.modeltree.choices import BlockChoice, Composition
 from hybridge.design.modeltree.evaluators import DistillEvaluator, LibraryEvaluator
+from hybridge.design.modeltree.make_plan import keep_all
 from hybridge.design.modeltree.problem import TreeProblem
 from hybridge.design.search.problem import Measured
 from hybridge.design.search.run import SearchResult
@@ -180,13 +181,18 @@ class BestHome:
         self._memo = memo
 
     def __call__(self, branch: Sequence[BlockChoice]) -> tuple[BlockChoice, ...]:
-        """Return the blocks that are left, with the highest reward of what was measured."""
+        """Return the blocks that are left, with the highest reward of what was measured.
+
+        Where nothing was, all that is left is kept.
+        """
         space = self._problem.space
         wholes = [
             [choice for choice in block.choices() if choice.cut is None]
             for block in space.blocks[len(branch) :]
         ]
         known = [rest for rest in product(*wholes) if self._key(branch, rest) in self._memo]
+        if not known:
+            return keep_all(space, branch)
         return max(known, key=lambda rest: self._worth(branch, rest))
 
     def _key(self, branch: Sequence[BlockChoice], rest: Sequence[BlockChoice]) -> Composition:
@@ -207,14 +213,24 @@ def _offline(
 ) -> TreeRow:
     """Return what is expected of a method, with every type of the scene as likely as another."""
     right = {
-        end.composition: float(np.mean(answers == rehearsed.rehearsal.truth))
+        (end.composition, end.cut): float(np.mean(answers == rehearsed.rehearsal.truth))
         for end, answers in rehearsed.answers()
     }
     met = list(branches_met(method, scene.types.typical_bps))
     latencies_ms = [problem.latency_ms(branch, kind) for branch, kind in met]
-    accuracies = [right[problem.space.composition(branch)] for branch, _ in met]
+    accuracies = [right[_ending_of(prepared, problem, branch)] for branch, _ in met]
     latency_ms, accuracy = float(np.mean(latencies_ms)), float(np.mean(accuracies))
     return tree_row(prepared, scene, name, "offline", problem.reward, latency_ms, accuracy)
+
+
+def _ending_of(
+    prepared: Prepared, problem: TreeProblem, branch: Sequence[BlockChoice]
+) -> tuple[Composition, int | None]:
+    """Return what a branch is made of, and the unit of the network before which it is cut."""
+    cut = branch[-1].cut
+    if cut is not None:
+        cut += prepared.sliced.block_starts[len(branch) - 1]
+    return problem.space.composition(branch), cut
 
 
 def _emulated(

@@ -1,10 +1,10 @@
 """Libraries that several tests read; none of them may change their weights."""
 
 import pytest
+from tiny_library import NAMES, tiny_library
 
 from hybridge.design.modeltree.library import Library
 from hybridge.design.store import Store
-from tiny_library import NAMES, tiny_library
 
 
 @pytest.fixture(scope="session", params=NAMES)

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tiny_library import NAMES, OPTIONS, QUICK, pixels_of, some_images, tiny_library, tiny_sliced
 
 from hybridge.design.modeltree import build
 from hybridge.design.modeltree.build import build_library, calibration_pixels
@@ -19,7 +20,6 @@ from hybridge.design.modeltree.variants import (
 )
 from hybridge.design.store import Store
 from hybridge.errors import ConfigError
-from tiny_library import NAMES, OPTIONS, QUICK, pixels_of, some_images, tiny_library, tiny_sliced
 
 
 def test_what_is_kept_on_disk_has_the_same_weights(

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from tiny_library import pixels_of
 from torch import Tensor, nn
 
 from hybridge.codecs.codec import codec_named
@@ -11,7 +12,6 @@ from hybridge.design.modeltree.compose import PrefixRunner, answer, compose, run
 from hybridge.design.modeltree.costs import block_module
 from hybridge.design.modeltree.library import Library, norms
 from hybridge.errors import ConfigError
-from tiny_library import pixels_of
 
 
 def kept(library: Library) -> Composition:
@@ -81,7 +81,7 @@ def test_statistics_are_those_of_what_a_unit_reads(library: Library) -> None:
         spread = maps.var((0, 2, 3))
         off = (norm.running_mean - maps.mean((0, 2, 3))) / (spread.sqrt() + 1e-3)
         assert off.abs().max() < 0.02
-        torch.testing.assert_close(norm.running_var, spread, atol=0, rtol=0.02)
+        torch.testing.assert_close(norm.running_var, spread, atol=0, rtol=0.05)
 
 
 def test_units_before_the_first_compressed_one_are_the_network_s_own(library: Library) -> None:
@@ -129,5 +129,5 @@ def test_an_answer_passes_the_link_at_the_cut(chain: Library) -> None:
 
 
 def test_a_variant_that_is_not_there_is_refused(chain: Library) -> None:
-    with pytest.raises(ConfigError, match="no 'F1-0.5' of 'permute'; it has keep, C1-1"):
+    with pytest.raises(ConfigError, match=r"no 'F1-0\.5' of 'permute'; it has keep, C1-1"):
         chain.network(("F1-0.5", *[KEEP] * 4))

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tiny_library import NAMES, pixels_of, some_images, tiny_library, tiny_network
 from torch import nn
 
 from hybridge.design.modeltree import joint
@@ -14,7 +15,6 @@ from hybridge.design.modeltree.library import Library
 from hybridge.design.store import Store
 from hybridge.design.train.loop import Trainer
 from hybridge.design.train.settings import TrainSettings
-from tiny_library import NAMES, pixels_of, some_images, tiny_library, tiny_network
 
 SETTINGS = TrainSettings(epochs=2, batch_size=16, learning_rate=0.02, augment="none")
 

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from tiny_library import NAMES, pixels_of, tiny_network, tiny_sliced
 from torch import Tensor, nn
 
 from hybridge.design.modeltree.compose import run
@@ -9,7 +10,6 @@ from hybridge.design.modeltree.sliced import slice_network
 from hybridge.design.nets import PixelNetwork
 from hybridge.errors import ConfigError
 from hybridge.plan.tensors import Geometry
-from tiny_library import NAMES, pixels_of, tiny_network, tiny_sliced
 
 GREY = Geometry(height=12, width=12, channels=1)
 

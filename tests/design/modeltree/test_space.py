@@ -5,10 +5,10 @@ from math import prod
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tiny_library import NAMES, tiny_sliced
 
 from hybridge.design.modeltree.choices import KEEP
 from hybridge.design.modeltree.space import all_options, alone, legal_cuts, limited, make_space
-from tiny_library import NAMES, tiny_sliced
 
 SLICED = {name: tiny_sliced(name) for name in NAMES}
 OPTIONS = {name: all_options(sliced) for name, sliced in SLICED.items()}

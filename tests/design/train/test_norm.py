@@ -1,0 +1,39 @@
+"""Batch normalisation recalibrated: the statistics of a batch."""
+
+import torch
+from torch import nn
+
+from hybridge.design.train.norm import recalibrate
+
+
+def network() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 5, 3), nn.BatchNorm2d(5)
+    )
+
+
+def test_statistics_are_those_of_the_batch() -> None:
+    found, inputs = network(), torch.randn(16, 3, 8, 8)
+    recalibrate(found, inputs)
+    maps = found[0](inputs)
+    torch.testing.assert_close(found[1].running_mean, maps.mean((0, 2, 3)))
+    torch.testing.assert_close(found[1].running_var, maps.var((0, 2, 3)))
+
+
+def test_what_is_given_is_normal_and_nothing_else_changes() -> None:
+    found, inputs = network(), torch.randn(16, 3, 8, 8)
+    before = {name: value.clone() for name, value in found.named_parameters()}
+    outputs = recalibrate(found.train(), inputs)
+    assert not outputs.requires_grad
+    torch.testing.assert_close(outputs.mean((0, 2, 3)), torch.zeros(5), atol=1e-5, rtol=0)
+    torch.testing.assert_close(outputs.var((0, 2, 3)), torch.ones(5), atol=1e-2, rtol=0)
+    assert not any(module.training for module in found.modules())
+    assert found[1].momentum == 0.1
+    assert all(torch.equal(before[name], value) for name, value in found.named_parameters())
+
+
+def test_once_more_changes_nothing() -> None:
+    found, inputs = network(), torch.randn(16, 3, 8, 8)
+    first = recalibrate(found, inputs)
+    assert torch.equal(recalibrate(found, inputs), first)
