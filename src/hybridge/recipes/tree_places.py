@@ -15,8 +15,8 @@ def narrowed(recipe: TreeRecipe, traces: int) -> TreeRecipe:
     Scenes lie as far apart in the recipe as they can, the first among them: the device that options
     were chosen for stays the same, and so does what is found.
     """
-    places = [(index, scene) for index, each in enumerate(recipe.contexts) for scene in each.scenes]
-    chosen = {places[at] for at in _spread(len(places), traces)}
+    there = [(index, scene) for index, each in enumerate(recipe.contexts) for scene in each.scenes]
+    chosen = {there[at] for at in _spread(len(there), traces)}
     contexts = []
     for index, context in enumerate(recipe.contexts):
         scenes = tuple(scene for scene in context.scenes if (index, scene) in chosen)
