@@ -31,7 +31,7 @@ def recipe():
             "geometry": {"height": SIDE, "width": SIDE, "channels": 1},
         },
         "network": {"network": "tiny_cnn", "train": train},
-        "slices": {"blocks": 2},
+        "slices": {"blocks": 1},
         "library": {
             "options": ["C1-2", "F1-0.5"],
             "variants": {"images": 60, "epochs": 1},

@@ -146,7 +146,7 @@ def _spread(values: Floats) -> Value:
 
 
 def _best(run: Sequence[Row]) -> float:
-    return max(row["reward"] for row in run)
+    return max(float(row["reward"]) for row in run)
 
 
 def _runs(rows: Iterable[Row]) -> Runs:
