@@ -81,6 +81,12 @@ def test_a_tree_is_searched_reported_and_shown(call, here, tmp_path):
         assert text in called.out
     summary = json.loads((out / "summary.json").read_text())
     assert {row["kind"] for row in summary["rows"]} == {"offline", "emulated"}
+    sent = {
+        row["method"]: row["latency_ms"]
+        for row in summary["rows"]
+        if row["kind"] == "offline" and row["method"].startswith("cloud only")
+    }
+    assert len(set(sent.values())) == 2  # each codec gives images a size of their own
     report = (out / "report.html").read_text()
     for text in ("table III", "table IV", "Searchers", "The tree", "The library", "% right"):
         assert text in report

@@ -20,7 +20,7 @@ from hybridge.progress import track
 from hybridge.recipes.tree_emulation import FORESIGHT, Rehearsed, Rehearser, play
 from hybridge.recipes.tree_library import Prepared, prepare
 from hybridge.recipes.tree_methods import TREE, Method, branches_met, find_methods, find_tree
-from hybridge.recipes.tree_scene import TreeScene, open_scene, problem_of
+from hybridge.recipes.tree_scene import TreeScene, open_scene, problem_of, with_image_bytes
 from hybridge.recipes.tree_schema import TreeRecipe
 
 Memo = dict[Composition, Measured]
@@ -216,6 +216,10 @@ def _offline(
         (end.composition, end.cut): float(np.mean(answers == rehearsed.rehearsal.truth))
         for end, answers in rehearsed.answers()
     }
+    if method.image_codec != prepared.recipe.image_codec:
+        sent = rehearsed.rehearsal.payload_bytes.items()
+        images = [sizes for (_, codec), sizes in sent if codec == method.image_codec]
+        problem = with_image_bytes(problem, prepared, scene, float(np.mean(images)))
     met = list(branches_met(method, scene.types.typical_bps))
     latencies_ms = [problem.latency_ms(branch, kind) for branch, kind in met]
     accuracies = [right[_ending_of(prepared, problem, branch)] for branch, _ in met]

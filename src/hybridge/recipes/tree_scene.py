@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hybridge.cost.device import Device, device_named
+from hybridge.design.modeltree.costs import NetworkCosts
 from hybridge.design.modeltree.evaluators import LibraryEvaluator
 from hybridge.design.modeltree.problem import AccuracyFloor, TreeProblem
 from hybridge.design.modeltree.space import make_space
@@ -119,3 +120,12 @@ def problem_of(prepared: Prepared, scene: TreeScene, evaluator: LibraryEvaluator
         reward=recipe.reward,
         floor=floor,
     )
+
+
+def with_image_bytes(
+    problem: TreeProblem, prepared: Prepared, scene: TreeScene, image_bytes: float
+) -> TreeProblem:
+    """Return a problem in which an image crosses as so many bytes, as by another codec."""
+    sizes = {**prepared.sizes, "input": image_bytes}
+    costs = NetworkCosts(prepared.library, scene.device, scene.cloud, sizes)
+    return replace(problem, costs=costs, _latencies={})
