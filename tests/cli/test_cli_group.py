@@ -25,10 +25,12 @@ NAMES = [
     "run",
     "nets",
     "macs",
+    "partition",
     "devices",
     "profile",
     "traces",
     "links",
+    "tree",
 ]
 
 
