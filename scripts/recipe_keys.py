@@ -14,6 +14,7 @@ import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from hybridge.cost.reward import Reward
 from hybridge.cost.surroundings import Surroundings
 from hybridge.cost.target import Target
 from hybridge.data.source import (
@@ -23,12 +24,22 @@ from hybridge.data.source import (
     HubSource,
     ParquetSource,
 )
+from hybridge.design.modeltree.evaluators import DistillSettings
+from hybridge.design.modeltree.variants import VariantSettings
 from hybridge.design.query.alternation import AlternateSettings
 from hybridge.design.query.evaluate import EvaluateSettings
 from hybridge.design.query.router import RouterSettings
 from hybridge.design.train.settings import TrainSettings
 from hybridge.plan.tensors import Geometry
 from hybridge.recipes.schema import DataConfig, DeployConfig, HybridRecipe, NetworkConfig
+from hybridge.recipes.tree_schema import (
+    ContextConfig,
+    LibraryConfig,
+    SearchConfig,
+    SliceConfig,
+    TreeData,
+    TreeRecipe,
+)
 
 PAGE = Path(__file__).parents[1] / "docs" / "recipes.md"
 #: Every model of a recipe, under the name of its table and heading.
@@ -49,6 +60,15 @@ MODELS: dict[str, type[BaseModel]] = {
     "deploy": DeployConfig,
     "target": Target,
     "surroundings": Surroundings,
+    "tree_recipe": TreeRecipe,
+    "tree_data": TreeData,
+    "slices": SliceConfig,
+    "library": LibraryConfig,
+    "variants": VariantSettings,
+    "search": SearchConfig,
+    "distill": DistillSettings,
+    "context": ContextConfig,
+    "reward": Reward,
 }
 _TABLE = re.compile(r"(<!-- keys: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _DOCUMENT_END = "...\n"
@@ -144,6 +164,7 @@ def _default(field: FieldInfo) -> str:
     if value is None or value == {}:
         return "none"
     value = list(value) if isinstance(value, tuple) else value
+    value = value.as_posix() if isinstance(value, Path) else value
     text = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=200)
     return f"`{text.removesuffix(_DOCUMENT_END).strip()}`"
 

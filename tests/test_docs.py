@@ -20,6 +20,7 @@ from hybridge.data.dataset import ArrayDataset
 from hybridge.links.link import links
 from hybridge.plan.bundle import save_bundle
 from hybridge.recipes.schema import HybridRecipe
+from hybridge.recipes.tree_schema import TreeRecipe
 from hybridge.runtime.rehearse import rehearse
 from tiny_plans import images, pair_plan
 
@@ -102,7 +103,9 @@ def parse(command, arguments):
 @pytest.mark.parametrize("page", pages_with("yaml"), ids=by_name)
 def test_yaml_blocks_are_recipes(page):
     for _, block in blocks(page, "yaml"):
-        HybridRecipe.model_validate(yaml.safe_load(block))
+        content = yaml.safe_load(block)
+        model = TreeRecipe if "contexts" in content else HybridRecipe
+        model.model_validate(content)
 
 
 def test_every_command_is_listed():
