@@ -22,7 +22,9 @@ from hybridge.design.modeltree.make_plan import FEATURE_CODEC
 from hybridge.design.modeltree.sliced import SlicedNetwork, slice_network
 from hybridge.design.modeltree.space import Options, all_options, alone, limited
 from hybridge.design.store import Store
+from hybridge.design.train.settings import TrainSettings
 from hybridge.errors import ConfigError
+from hybridge.hashing import hash_json
 from hybridge.progress import track
 from hybridge.recipes.training import CHECKPOINTS, read_weights_of, train_network
 from hybridge.recipes.tree_schema import TreeRecipe
@@ -44,7 +46,7 @@ class Prepared:
         calibration: Images that the search judges by.
         reporting: Images that reports judge by.
         built: What came of each variant.
-        joint_seconds: What training them together took, 0 where it was kept or not done.
+        joint_seconds: What training them together took, now or when it was kept.
     """
 
     recipe: TreeRecipe
@@ -107,28 +109,40 @@ def prepare(recipe: TreeRecipe, root: Path, folder: Path) -> Prepared:
         sliced, every, train, library.variants, Store(), seed=recipe.seed
     )
     options = _options(recipe, sliced, every, by_itself, statistics, judged)
-    alone_library, _ = build_library(
-        sliced, options, train, library.variants, Store(), seed=recipe.seed
-    )
-    together, _ = build_library(sliced, options, train, library.variants, Store(), seed=recipe.seed)
-    began = time.perf_counter()
+
+    def searched() -> Library:
+        return build_library(sliced, options, train, library.variants, Store(), seed=recipe.seed)[0]
+
+    together = searched()
+    joint_seconds = 0.0
     if library.together is not None:
-        checkpoint = folder / CHECKPOINTS / "library.safetensors"
-        train_together(together, train, library.together, seed=recipe.seed, checkpoint=checkpoint)
+        joint_seconds = _train_together(together, library.together, train, folder, recipe.seed)
     return Prepared(
         recipe=recipe,
         train=train,
         sliced=sliced,
         library=together,
-        alone=alone_library,
+        alone=searched(),
         options=options,
         sizes=sizes,
         statistics=statistics,
         calibration=judged,
         reporting=HeldOut(reporting),
         built=built,
-        joint_seconds=time.perf_counter() - began,
+        joint_seconds=joint_seconds,
     )
+
+
+def _train_together(
+    library: Library, settings: TrainSettings, train: Dataset, folder: Path, seed: int
+) -> float:
+    """Train variants together, and return the seconds that it took, now or when it was kept."""
+    began = time.perf_counter()
+    checkpoint = folder / CHECKPOINTS / "library.safetensors"
+    train_together(library, train, settings, seed=seed, checkpoint=checkpoint)
+    seconds = time.perf_counter() - began
+    key = hash_json(["seconds together", library.fingerprint])
+    return float(Store().keep(key, lambda: {"seconds": np.array(seconds)})["seconds"])
 
 
 def _first(data: Dataset, count: int | None) -> Dataset:
