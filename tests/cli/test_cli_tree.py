@@ -1,5 +1,6 @@
 """What is wrong with a search for a model tree is said in one line, and nothing is begun."""
 
+import numpy as np
 import pytest
 import yaml
 
@@ -53,7 +54,13 @@ def test_a_fault_is_one_line(call, recipe, tmp_path, override, named):
 
 
 def test_more_blocks_than_units_are_one_line(call, recipe, tmp_path):
-    arguments = ("--out", tmp_path / "run", "--set", "slices.blocks=9")
+    arguments = ["--out", tmp_path / "run", "--set", "slices.blocks=9"]
+    geometry = "data.geometry={height: 12, width: 12, channels: 1}"
+    arguments += ["--set", geometry]
+    for seed, name in enumerate(CONTENT["data"]):
+        pixels = np.random.default_rng(seed).integers(0, 256, (12, 12, 12, 1), np.uint8)
+        np.savez(tmp_path / f"{name}.npz", pixels=pixels, labels=np.arange(12) % 3)
+        arguments += ["--set", f"data.{name}={{format: arrays, path: {name}.npz}}"]
     called = call("tree", "search", recipe, *arguments)
     assert (called.status, called.out) == (2, "")
     assert "error: expected from 1 to 4 blocks" in called.err

@@ -1,4 +1,4 @@
-"""A recipe of a tree, from images to a bundle, on few digits and two short traces."""
+"""A recipe of a tree, from images to a bundle, on few images and two short traces."""
 
 import json
 from collections.abc import Iterator
@@ -22,6 +22,8 @@ from hybridge.recipes.tree_schema import TreeRecipe
 from hybridge.recipes.tree_summary import summarise
 from hybridge.runtime.edge.edge import EdgeRuntime
 
+SIDE = 12
+COUNTS = {"train": 120, "calibration": 40, "reporting": 41}
 SLOW_LINKS = ((0.02, 0.05), (0.1, 0.4))
 """Mbit/s of each trace, which change every five seconds."""
 
@@ -29,14 +31,10 @@ SLOW_LINKS = ((0.02, 0.05), (0.1, 0.4))
 def recipe(**changes: Any) -> TreeRecipe:
     train = {"epochs": 1, "batch_size": 40, "learning_rate": 0.05, "augment": "none"}
     content: dict[str, Any] = {
-        "name": "digits-tree",
+        "name": "tiny-tree",
         "data": {
-            key: {"format": "digits", "rows": rows}
-            for key, rows in (
-                ("train", "0:120"),
-                ("calibration", "2000:2040"),
-                ("reporting", "4000:4040"),
-            )
+            **{key: {"format": "arrays", "path": f"{key}.npz"} for key in COUNTS},
+            "geometry": {"height": SIDE, "width": SIDE, "channels": 1},
         },
         "network": {"network": "tiny_cnn", "train": train},
         "library": {
@@ -64,6 +62,12 @@ def recipe(**changes: Any) -> TreeRecipe:
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("data")
+    for seed, (name, count) in enumerate(COUNTS.items()):
+        rng, labels = np.random.default_rng(seed), np.arange(count) % 3
+        pixels = rng.integers(0, 60, (count, SIDE, SIDE, 1))
+        for index, label in enumerate(labels):
+            pixels[index, 4 * label : 4 * label + 4] += 150
+        np.savez(folder / f"{name}.npz", pixels=pixels.astype(np.uint8), labels=labels)
     (folder / "traces").mkdir()
     for name, rates in zip(("4g_one", "wifi_two"), SLOW_LINKS, strict=True):
         lines = [f"{second} {rates[second // 5 % 2]}\n" for second in range(40)]
@@ -149,6 +153,7 @@ def test_an_interrupted_run_comes_to_the_same(
     assert len(ran) == first  # what was measured is not measured again
 
 
+@pytest.mark.slow
 def test_a_bundle_says_what_the_rehearsal_on_modules_said(found: TreeRun, tmp_path: Path) -> None:
     scene = found.scenes[0]
     bundle = export_tree(found, scene, tmp_path / "bundle")

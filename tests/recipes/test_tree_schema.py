@@ -37,6 +37,12 @@ def test_a_sound_recipe_has_no_faults(root: Path) -> None:
     assert recipe().faults(root) == []
 
 
+def test_files_of_traces_need_no_folder_of_scenes(tmp_path: Path) -> None:
+    (tmp_path / "links").mkdir()
+    (tmp_path / "links" / "one.txt").touch()
+    assert recipe(contexts=[{"scenes": ["links/one.txt"]}]).faults(tmp_path) == []
+
+
 @pytest.mark.parametrize(
     ("changes", "named"),
     [

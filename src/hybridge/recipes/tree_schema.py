@@ -230,9 +230,10 @@ class TreeRecipe(Frozen):
         ]
 
     def _files(self) -> list[tuple[str, Path]]:
+        by_name = any("/" not in scene for each in self.contexts for scene in each.scenes)
         named = [
             ("network.weights", self.network.weights),
-            ("traces", self.traces),
+            ("traces", self.traces if by_name else None),
             *(
                 (f"data.{key}", getattr(getattr(self.data, key), "path", None))
                 for key in ("train", "calibration", "reporting")
