@@ -209,7 +209,8 @@ def test_the_plan_answers_as_the_composed_network(problems, name: str, tmp_path:
         return Reply(sessions[message.program].run(tensors), cloud_ms=0.0)
 
     for path in leaves(problem.space, tree):
-        end = plan.endings[path]
+        # Where all types lead to the same, the plan does not fork.
+        end = plan.endings[path] if path in plan.endings else plan.endings[path[:-1]]
         codec = {None: None, 0: "webp"}.get(end.cut, "int8-zstd")
         for row in range(len(pixels)):
             one = pixels[row : row + 1]
