@@ -150,17 +150,19 @@ def _first(data: Dataset, count: int | None) -> Dataset:
 
 
 def _original(recipe: TreeRecipe, train: Dataset, root: Path, folder: Path) -> SlicedNetwork:
+    """Return the original, ready; what cannot be captured or cut is found before it is trained."""
     network = recipe.network.new(train.class_count, recipe.seed, "original")
-    read_weights_of(recipe.network, network, root)
-    train_network(network, recipe.network, train, folder=folder, role="original", seed=recipe.seed)
     slices = recipe.slices
-    return slice_network(
+    sliced = slice_network(
         network,
         recipe.geometry(),
         block_count=slices.blocks,
         at=slices.at,
         unit_count=slices.units,
     )
+    read_weights_of(recipe.network, network, root)
+    train_network(network, recipe.network, train, folder=folder, role="original", seed=recipe.seed)
+    return sliced
 
 
 def _options(
