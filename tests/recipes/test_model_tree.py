@@ -15,9 +15,10 @@ from hybridge.errors import ConfigError
 from hybridge.plan.answers import softmax
 from hybridge.recipes import tree_methods
 from hybridge.recipes.load import validate
-from hybridge.recipes.model_tree import BestHome, TreeRun, run
+from hybridge.recipes.model_tree import TreeRun, run
 from hybridge.recipes.tree_bundle import export_tree
 from hybridge.recipes.tree_emulation import FORESIGHT
+from hybridge.recipes.tree_home import BestHome
 from hybridge.recipes.tree_schema import TreeRecipe
 from hybridge.recipes.tree_summary import summarise
 from hybridge.runtime.edge.edge import EdgeRuntime

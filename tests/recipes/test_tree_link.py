@@ -144,10 +144,18 @@ def test_rows_are_measured_and_estimated(found, crossings, summary):
 
 def test_measured_rows_take_the_place_of_older_ones(summary):
     offline = {**summary["rows"][0], "kind": "offline"}
-    once = merged({"name": "tiny", "rows": [offline]}, summary)
+    once = merged({"name": "tiny", "rows": [offline]}, summary, frozenset())
     assert [row["kind"] for row in once["rows"]] == ["offline"] + ["measured"] * 4
-    assert merged(once, summary) == once
+    assert merged(once, summary, frozenset()) == once
     assert once["name"] == "tiny"
+
+
+def test_merged_means_leave_slowed_devices_apart(summary):
+    slow = {**summary["rows"][0], "kind": "offline", "device": "phone / 20", "latency_ms": 1e6}
+    usual = {**slow, "device": "phone", "latency_ms": 10.0}
+    both = merged({"rows": [slow, usual]}, summary, frozenset({"phone / 20"}))
+    assert [row["latency_ms"] for row in both["means"] if row["kind"] == "offline"] == [10.0]
+    assert [row["latency_ms"] for row in both["slowed"]["means"]] == [1e6]
 
 
 def test_no_more_scenes_are_searched_than_are_measured():

@@ -72,7 +72,7 @@ def measure(
         if path is not None:
             write_json(path, measured)
     if summary is not None:
-        write_json(folder / "summary.json", merged(summary, measured))
+        write_json(folder / "summary.json", merged(summary, measured, opened.slowed_devices()))
     show(_table(measured).rich())
     if beyond := measured["answers_beyond_tolerance"]:
         warn(

@@ -1,8 +1,7 @@
 """A recipe of a model tree, run: library, searches, what they come to offline and emulated."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +10,14 @@ import numpy as np
 from hybridge.cost.reward import Reward
 from hybridge.design.modeltree.choices import BlockChoice, Composition
 from hybridge.design.modeltree.evaluators import DistillEvaluator, LibraryEvaluator
-from hybridge.design.modeltree.make_plan import keep_all
 from hybridge.design.modeltree.problem import TreeProblem
 from hybridge.design.search.problem import Measured
 from hybridge.design.search.run import SearchResult
 from hybridge.design.store import Store
 from hybridge.progress import track
 from hybridge.recipes.tree_emulation import FORESIGHT, Rehearsed, Rehearser, play
-from hybridge.recipes.tree_library import Prepared, prepare
+from hybridge.recipes.tree_home import BestHome
+from hybridge.recipes.tree_library import Prepared, check, prepare
 from hybridge.recipes.tree_methods import TREE, Method, branches_met, find_methods, find_tree
 from hybridge.recipes.tree_scene import TreeScene, open_scene, problem_of, with_image_bytes
 from hybridge.recipes.tree_schema import TreeRecipe
@@ -130,16 +129,19 @@ def run(recipe: TreeRecipe, root: Path, folder: Path) -> TreeRun:
 
     Raises:
         ConfigError: The recipe cannot be run.
+        DataError: A trace is missing, or cannot be read.
     """
-    prepared = prepare(recipe, root, folder)
-    evaluator = prepared.evaluator(prepared.calibration)
-    memo: Memo = {}
-    rehearser = Rehearser(prepared)
+    check(recipe, root)
+    # Before anything is trained, since a trace may be missing or damaged.
     places = [
         open_scene(recipe, context, scene, root)
         for context in recipe.contexts
         for scene in context.scenes
     ]
+    prepared = prepare(recipe, root, folder)
+    evaluator = prepared.evaluator(prepared.calibration)
+    memo: Memo = {}
+    rehearser = Rehearser(prepared)
     found = tuple(
         _search_scene(prepared, scene, evaluator, rehearser, memo)
         for scene in track(places, "searching scenes")
@@ -171,36 +173,6 @@ def _search_scene(
         rows.append(_emulated(prepared, scene, name, rehearsed[name]))
     rows.append(_emulated(prepared, scene, FORESIGHT, rehearsed[TREE], recipe.reward))
     return SceneResult(scene, problem, methods, rehearsed, tuple(rows))
-
-
-class BestHome:
-    """What to do on the edge where the cloud does not answer: the best that is known by then."""
-
-    def __init__(self, problem: TreeProblem, memo: Mapping[Composition, Measured]) -> None:
-        self._problem = problem
-        self._memo = memo
-
-    def __call__(self, branch: Sequence[BlockChoice]) -> tuple[BlockChoice, ...]:
-        """Return the blocks that are left, with the highest reward of what was measured.
-
-        Where nothing was, all that is left is kept.
-        """
-        space = self._problem.space
-        wholes = [
-            [choice for choice in block.choices() if choice.cut is None]
-            for block in space.blocks[len(branch) :]
-        ]
-        known = [rest for rest in product(*wholes) if self._key(branch, rest) in self._memo]
-        if not known:
-            return keep_all(space, branch)
-        return max(known, key=lambda rest: self._worth(branch, rest))
-
-    def _key(self, branch: Sequence[BlockChoice], rest: Sequence[BlockChoice]) -> Composition:
-        return self._problem.space.composition((*branch, *rest))
-
-    def _worth(self, branch: Sequence[BlockChoice], rest: Sequence[BlockChoice]) -> float:
-        latency_ms = self._problem.latency_ms((*branch, *rest), 0)
-        return self._problem.worth(latency_ms, self._memo[self._key(branch, rest)].value)
 
 
 def _offline(

@@ -13,7 +13,8 @@ from hybridge.design.modeltree.make_plan import TreePlan, make_plan
 from hybridge.design.modeltree.programs import Exports
 from hybridge.plan.bundle import Bundle, save_bundle
 from hybridge.plan.plan import Plan
-from hybridge.recipes.model_tree import BestHome, SceneResult, TreeRun
+from hybridge.recipes.model_tree import SceneResult, TreeRun
+from hybridge.recipes.tree_home import BestHome
 from hybridge.recipes.tree_library import Prepared
 from hybridge.recipes.tree_methods import TREE
 from hybridge.runtime.rehearse import rehearse

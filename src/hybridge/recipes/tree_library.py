@@ -115,7 +115,7 @@ def prepare(recipe: TreeRecipe, root: Path, folder: Path) -> Prepared:
 
     together = searched()
     joint_seconds = 0.0
-    if library.together is not None:
+    if library.together is not None and any(options.values()):
         joint_seconds = _train_together(together, library.together, train, folder, recipe.seed)
     return Prepared(
         recipe=recipe,

@@ -1,7 +1,7 @@
 """What was measured on a real link in plain numbers: ``measured.json``. Accuracies in percent."""
 
 import platform
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import asdict
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 from hybridge.cost.operating import Bools, Floats
 from hybridge.recipes.model_tree import TreeRow, TreeRun, tree_row
 from hybridge.recipes.tree_link import Crossing, LinkSettings
-from hybridge.recipes.tree_summary import against_surgery, cloud_only_wins, means
+from hybridge.recipes.tree_summary import cloud_only_wins, comparisons
 
 MEASURED, ESTIMATED = "measured", "estimated"
 #: Largest difference of a probability from the composed torch network's that is none.
@@ -27,7 +27,7 @@ def measured_summary(run: TreeRun, crossings: Sequence[Crossing], settings: Link
     """Return everything a machine may want to read of a measurement.
 
     ``traces`` has every method on every trace, ``rows`` its means over the traces of a scene, of
-    both kinds; ``means`` and ``against_surgery`` are those of a run's summary.
+    both kinds; ``means``, ``against_surgery`` and ``slowed`` are as in a run's summary.
     """
     rows = link_rows(run, crossings)
     differences = np.concatenate([each.differences for each in crossings])
@@ -41,8 +41,7 @@ def measured_summary(run: TreeRun, crossings: Sequence[Crossing], settings: Link
         "answers_beyond_tolerance": int((differences > TOLERANCE).sum()),
         "tolerance": TOLERANCE,
         "rows": [asdict(row) for row in rows],
-        "means": list(means(rows)),
-        "against_surgery": list(against_surgery(rows)),
+        **comparisons(rows, run.prepared.recipe.slowed_devices()),
         "traces": [_trace_row(run, each) for each in crossings],
     }
 
@@ -63,20 +62,20 @@ def link_rows(run: TreeRun, crossings: Sequence[Crossing]) -> list[TreeRow]:
     return rows
 
 
-def merged(summary: Row, measured: Row) -> Row:
+def merged(summary: Row, measured: Row, slowed_devices: Set[str]) -> Row:
     """Return a run's summary with the measured rows of ``measured`` in place of older ones.
 
     Args:
         summary: As ``summary.json`` has it.
         measured: As `measured_summary` returns it.
+        slowed_devices: Of the recipe.
     """
     fresh = [row for row in measured["rows"] if row["kind"] == MEASURED]
     rows = [TreeRow(**row) for row in [*_others(summary), *fresh]]
     return {
         **summary,
         "rows": [asdict(row) for row in rows],
-        "means": list(means(rows)),
-        "against_surgery": list(against_surgery(rows)),
+        **comparisons(rows, slowed_devices),
         "cloud_only_wins": cloud_only_wins(rows),
     }
 

@@ -36,7 +36,6 @@ class TreeScene:
         types: Types of bandwidth.
         traces: What is emulated, by file.
         rate_per_s: Requests a second in emulations.
-        slowed: Whether the device is slower than its profile.
     """
 
     key: str
@@ -47,7 +46,6 @@ class TreeScene:
     types: BandwidthTypes
     traces: dict[str, Trace]
     rate_per_s: float
-    slowed: bool = False
 
     @property
     def links(self) -> list[Link]:
@@ -96,7 +94,6 @@ def open_scene(recipe: TreeRecipe, context: ContextConfig, scene: str, root: Pat
         types=types,
         traces=ahead,
         rate_per_s=context.rate_per_s,
-        slowed=context.slower != 1,
     )
 
 

@@ -10,7 +10,7 @@ from hybridge.codecs.codec import codec_named
 from hybridge.cost.device import device_named
 from hybridge.cost.reward import Reward
 from hybridge.data.source import DataSource
-from hybridge.design.compress.technique import techniques
+from hybridge.design.compress.technique import option_named
 from hybridge.design.modeltree.evaluators import DistillSettings
 from hybridge.design.modeltree.searchers import searchers
 from hybridge.design.modeltree.variants import VariantSettings
@@ -158,6 +158,14 @@ class TreeRecipe(Frozen):
         """Return the geometry of the images; raises `UnknownNameError` for an unknown network."""
         return self.data.geometry or networks.get(self.network.network).geometry
 
+    def slowed_devices(self) -> frozenset[str]:
+        """Return the names of devices that are slower than their profiles, or faster."""
+        return frozenset(
+            device_named(each.device).slowed(each.slower).name
+            for each in self.contexts
+            if each.slower != 1
+        )
+
     def faults(self, root: Path) -> list[str]:
         """Return everything that would stop this recipe, as far as it shows without running.
 
@@ -192,7 +200,7 @@ class TreeRecipe(Frozen):
                 if "/" not in scene
             ),
             *(
-                ("library.options", techniques.get, name.partition("-")[0])
+                ("library.options", option_named, name)
                 for name in self.library.options
                 if not set("*?[") & set(name)
             ),

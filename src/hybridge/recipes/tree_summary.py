@@ -1,6 +1,6 @@
 """A run of a model tree in plain numbers: what ``--json`` writes. Accuracies in percent."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from dataclasses import asdict
 from typing import Any
 
@@ -22,9 +22,6 @@ def summarise(run: TreeRun) -> Row:
     searchers, whose ``seconds`` count every measurement as if nothing had been measured before.
     """
     prepared = run.prepared
-    slow = {id(row) for found in run.scenes if found.scene.slowed for row in found.rows}
-    usual = [row for row in run.rows if id(row) not in slow]
-    slowed = [row for row in run.rows if id(row) in slow]
     return {
         "name": prepared.recipe.name,
         "network": prepared.recipe.network.network,
@@ -50,9 +47,7 @@ def summarise(run: TreeRun) -> Row:
             },
         },
         "rows": [asdict(row) for row in run.rows],
-        "means": list(means(usual)),
-        "against_surgery": list(against_surgery(usual)),
-        "slowed": {"means": list(means(slowed)), "against_surgery": list(against_surgery(slowed))},
+        **comparisons(run.rows, prepared.recipe.slowed_devices()),
         "cloud_only_wins": cloud_only_wins(run.rows),
         "search": [asdict(row) for row in run.search],
         "library_against_distill": _errors(run),
@@ -65,6 +60,23 @@ def summarise(run: TreeRun) -> Row:
             }
             for found in run.scenes
         ],
+    }
+
+
+def comparisons(rows: Iterable[TreeRow], slowed_devices: Set[str]) -> Row:
+    """Return a summary's ``means`` and ``against_surgery``, and ``slowed`` with both of others.
+
+    Args:
+        rows: Of all devices.
+        slowed_devices: Names of those that are not as fast as their profiles say.
+    """
+    rows = list(rows)
+    usual = [row for row in rows if row.device not in slowed_devices]
+    slowed = [row for row in rows if row.device in slowed_devices]
+    return {
+        "means": list(means(usual)),
+        "against_surgery": list(against_surgery(usual)),
+        "slowed": {"means": list(means(slowed)), "against_surgery": list(against_surgery(slowed))},
     }
 
 
@@ -104,7 +116,7 @@ def against_surgery(rows: Iterable[TreeRow]) -> Iterable[Row]:
 
 
 def cloud_only_wins(rows: Iterable[TreeRow]) -> list[Row]:
-    """Return where sending every image is worth more than any other method, foresight aside."""
+    """Return where no method is worth more than sending every image as WebP, foresight aside."""
     rows = [row for row in rows if row.method != "foresight"]
     found = []
     for where in dict.fromkeys((row.kind, row.device, row.scene) for row in rows):

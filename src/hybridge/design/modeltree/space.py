@@ -84,8 +84,7 @@ def limited(
 ) -> dict[int, tuple[UnitOption, ...]]:
     """Return the best options of each block, so that it has no more than ``most`` variants.
 
-    First the best option of each unit, the best of them first; then further ones. An option that
-    gains nothing is left out where others are left.
+    First the best option of each unit, the best of them first; then further ones.
 
     Args:
         sliced: The network.
