@@ -5,8 +5,10 @@ from dataclasses import asdict
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
-from hybridge.errors import ConfigError, TransportError
+from hybridge.errors import TransportError
+from hybridge.recipes import tree_methods
 from hybridge.recipes.load import validate
 from hybridge.recipes.model_tree import run
 from hybridge.recipes.serving import cloud_process
@@ -168,8 +170,9 @@ def test_no_more_scenes_are_searched_than_are_measured():
 
 
 def test_an_unknown_method_is_refused(found):
-    with pytest.raises(ConfigError, match=r"expected methods among .*got \['trees'\]"):
-        measure(found, LinkSettings(methods=("trees",)))
+    assert set(found.scenes[0].methods) == set(tree_methods.METHODS)
+    with pytest.raises(ValidationError, match=r"expected methods among .*got \['trees'\]"):
+        LinkSettings(methods=("trees",))
 
 
 def test_a_cloud_that_does_not_start_is_an_error(tmp_path):

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from hybridge.cost.operating import Bools, Floats
 from hybridge.cost.price import price_plan
@@ -30,7 +30,6 @@ from hybridge.emulate.arrivals import Arrivals
 from hybridge.emulate.drive import emulate
 from hybridge.emulate.emulation import Emulation
 from hybridge.emulate.world import World
-from hybridge.errors import ConfigError
 from hybridge.links.trace import Trace
 from hybridge.plan.answers import softmax
 from hybridge.plan.bundle import Bundle
@@ -43,7 +42,15 @@ from hybridge.recipes.serving import cloud_process
 from hybridge.recipes.tree_bundle import export_with_endings
 from hybridge.recipes.tree_emulation import through
 from hybridge.recipes.tree_library import Prepared
-from hybridge.recipes.tree_methods import BRANCH, CLOUD_WEBP, EDGE_ONLY, SURGERY, SURGERY_ONCE, TREE
+from hybridge.recipes.tree_methods import (
+    BRANCH,
+    CLOUD_WEBP,
+    EDGE_ONLY,
+    METHODS,
+    SURGERY,
+    SURGERY_ONCE,
+    TREE,
+)
 from hybridge.recipes.tree_places import places
 from hybridge.recipes.tree_toll import Toll, measure_toll
 from hybridge.runtime.clock import Clock, SystemClock
@@ -66,12 +73,21 @@ class LinkSettings(Frozen):
         requests: Requests of each method on each trace, ``R``.
         rate_per_s: How many begin in a second; later where the one before is not answered yet.
         methods: Which methods.
+
+    Raises `pydantic.ValidationError` where there is no such method.
     """
 
     traces: int = Field(default=5, gt=0)
     requests: int = Field(default=60, gt=0)
     rate_per_s: float = Field(default=2.0, gt=0, allow_inf_nan=False)
     methods: tuple[str, ...] = (EDGE_ONLY, CLOUD_WEBP, SURGERY_ONCE, SURGERY, BRANCH, TREE)
+
+    @field_validator("methods")
+    @classmethod
+    def _known(cls, methods: tuple[str, ...]) -> tuple[str, ...]:
+        if unknown := sorted(set(methods) - set(METHODS)):
+            raise ValueError(f"expected methods among {', '.join(METHODS)}, got {unknown}")
+        return methods
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,12 +132,9 @@ def measure(
         clock: That the edge and the link go by; the machine's own where left out.
 
     Raises:
-        ConfigError: There is no such method, or a block cannot be exported.
+        ConfigError: A block cannot be exported.
         TransportError: The cloud does not start.
     """
-    for found in run.scenes:
-        if unknown := sorted(set(settings.methods) - set(found.methods)):
-            raise ConfigError(f"expected methods among {', '.join(found.methods)}, got {unknown}")
     prepared, crossings = run.prepared, list[Crossing]()
     images, clock = _Images(prepared, settings.requests), clock or SystemClock()
     with TemporaryDirectory() as directory:

@@ -23,6 +23,11 @@ EDGE_ONLY, CLOUD_WEBP, CLOUD_JPEG = "edge only", "cloud only webp", "cloud only 
 SURGERY_ONCE, SURGERY = "surgery once", "surgery"
 BRANCH_ONCE, BRANCH = "branch once", "branch"
 TREE, EXACT = "tree", "exact"
+#: All that `find_methods` returns.
+METHODS = (
+    *(EDGE_ONLY, CLOUD_WEBP, CLOUD_JPEG, SURGERY_ONCE, SURGERY),
+    *(BRANCH_ONCE, BRANCH, TREE, EXACT),
+)
 #: Bandwidths at which surgery may change its mind lie between these, so many to a decade.
 _LOWEST_BPS, _HIGHEST_BPS, _STEPS = 1e4, 1e9, 200
 
