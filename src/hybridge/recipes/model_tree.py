@@ -11,11 +11,13 @@ from hybridge.cost.reward import Reward
 from hybridge.design.modeltree.choices import BlockChoice, Composition
 from hybridge.design.modeltree.evaluators import DistillEvaluator, LibraryEvaluator
 from hybridge.design.modeltree.problem import TreeProblem
+from hybridge.design.modeltree.programs import Outlines
 from hybridge.design.search.problem import Measured
 from hybridge.design.search.run import SearchResult
 from hybridge.design.store import Store
 from hybridge.progress import track
 from hybridge.recipes.tree_emulation import FORESIGHT, Rehearsed, Rehearser, play
+from hybridge.recipes.tree_finetune import finetune
 from hybridge.recipes.tree_home import BestHome
 from hybridge.recipes.tree_library import Prepared, check, prepare
 from hybridge.recipes.tree_methods import TREE, Method, branches_met, find_methods, find_tree
@@ -82,6 +84,7 @@ class SceneResult:
         scene: Where.
         problem: Of the tree.
         methods: Every method, by name.
+        home: What each does where the cloud does not answer.
         rehearsed: Each as a plan.
         rows: How they do.
     """
@@ -89,6 +92,7 @@ class SceneResult:
     scene: TreeScene
     problem: TreeProblem
     methods: dict[str, Method]
+    home: BestHome
     rehearsed: dict[str, Rehearsed]
     rows: tuple[TreeRow, ...]
 
@@ -141,38 +145,59 @@ def run(recipe: TreeRecipe, root: Path, folder: Path) -> TreeRun:
     prepared = prepare(recipe, root, folder)
     evaluator = prepared.evaluator(prepared.calibration)
     memo: Memo = {}
-    rehearser = Rehearser(prepared)
-    found = tuple(
-        _search_scene(prepared, scene, evaluator, rehearser, memo)
+    searched = [
+        _search_scene(prepared, scene, evaluator, memo)
         for scene in track(places, "searching scenes")
-    )
+    ]
+    outlines = Outlines(prepared.library)
+    chosen = [
+        end.composition
+        for each in searched
+        for method in each.methods.values()
+        for end in method.planned(outlines, each.home).endings.values()
+    ]
+    tuned = finetune(prepared, chosen, folder)
+    rehearser = Rehearser(tuned)
     return TreeRun(
-        prepared=prepared,
-        scenes=found,
-        search=tuple(_curves(recipe, found[0].problem, memo)),
+        prepared=tuned,
+        scenes=tuple(_judge(tuned, each, rehearser) for each in searched),
+        search=tuple(_curves(recipe, searched[0].problem, memo)),
         distilled=tuple(_distilled(prepared, evaluator)),
         memo=memo,
     )
 
 
+@dataclass(frozen=True)
+class _Searched:
+    """What was found in a scene, before it is judged on the reporting images."""
+
+    scene: TreeScene
+    problem: TreeProblem
+    methods: dict[str, Method]
+    home: BestHome
+
+
 def _search_scene(
-    prepared: Prepared,
-    scene: TreeScene,
-    evaluator: LibraryEvaluator,
-    rehearser: Rehearser,
-    memo: Memo,
-) -> SceneResult:
-    recipe = prepared.recipe
+    prepared: Prepared, scene: TreeScene, evaluator: LibraryEvaluator, memo: Memo
+) -> _Searched:
     problem = problem_of(prepared, scene, evaluator)
-    methods = find_methods(recipe, scene, problem, memo)
-    home = BestHome(problem, memo)
-    rehearsed = {name: rehearser.rehearse(method, home) for name, method in methods.items()}
+    methods = find_methods(prepared.recipe, scene, problem, memo)
+    # What is known by now: the home must be the same whenever the tree is made a plan.
+    return _Searched(scene, problem, methods, BestHome(problem, dict(memo)))
+
+
+def _judge(prepared: Prepared, found: _Searched, rehearser: Rehearser) -> SceneResult:
+    scene, problem = found.scene, found.problem
+    rehearsed = {
+        name: rehearser.rehearse(method, found.home) for name, method in found.methods.items()
+    }
     rows = []
-    for name, method in methods.items():
+    for name, method in found.methods.items():
         rows.append(_offline(prepared, scene, problem, name, method, rehearsed[name]))
         rows.append(_emulated(prepared, scene, name, rehearsed[name]))
-    rows.append(_emulated(prepared, scene, FORESIGHT, rehearsed[TREE], recipe.reward))
-    return SceneResult(scene, problem, methods, rehearsed, tuple(rows))
+    reward = prepared.recipe.reward
+    rows.append(_emulated(prepared, scene, FORESIGHT, rehearsed[TREE], reward))
+    return SceneResult(scene, problem, found.methods, found.home, rehearsed, tuple(rows))
 
 
 def _offline(
@@ -196,7 +221,7 @@ def _offline(
     latencies_ms = [problem.latency_ms(branch, kind) for branch, kind in met]
     accuracies = [right[_ending_of(prepared, problem, branch)] for branch, _ in met]
     latency_ms, accuracy = float(np.mean(latencies_ms)), float(np.mean(accuracies))
-    return tree_row(prepared, scene, name, "offline", problem.reward, latency_ms, accuracy)
+    return tree_row(prepared, scene, name, "offline", prepared.recipe.reward, latency_ms, accuracy)
 
 
 def _ending_of(

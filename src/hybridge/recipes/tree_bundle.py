@@ -9,12 +9,11 @@ from pydantic import JsonValue
 from hybridge import __version__
 from hybridge.data.dataset import ArrayDataset, Dataset
 from hybridge.design.modeltree.choices import KEEP, plain_tree
-from hybridge.design.modeltree.make_plan import TreePlan, make_plan
+from hybridge.design.modeltree.make_plan import TreePlan
 from hybridge.design.modeltree.programs import Exports
 from hybridge.plan.bundle import Bundle, save_bundle
 from hybridge.plan.plan import Plan
 from hybridge.recipes.model_tree import SceneResult, TreeRun
-from hybridge.recipes.tree_home import BestHome
 from hybridge.recipes.tree_library import Prepared
 from hybridge.recipes.tree_methods import TREE
 from hybridge.runtime.rehearse import rehearse
@@ -60,15 +59,7 @@ def export_with_endings(
         images: What is rehearsed on.
     """
     prepared, chosen = run.prepared, found.methods[method]
-    planned = make_plan(
-        chosen.space,
-        chosen.tree,
-        chosen.borders_bps,
-        exports,
-        BestHome(found.problem, run.memo),
-        image_codec=chosen.image_codec,
-        class_names=prepared.train.class_names,
-    )
+    planned = chosen.planned(exports, found.home, prepared.train.class_names)
     plan = _with_its_own_programs(planned.plan)
     metadata: dict[str, JsonValue] = {
         "name": prepared.recipe.name,

@@ -7,7 +7,7 @@ Letters: ``N`` reporting images, ``K`` classes.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from hybridge.cost.price import price_plan
 from hybridge.cost.reward import Reward
 from hybridge.design.modeltree.choices import Composition
 from hybridge.design.modeltree.compose import Encode, PrefixRunner, answer, compose
-from hybridge.design.modeltree.make_plan import FEATURE_CODEC, Ending, Home, TreePlan, make_plan
+from hybridge.design.modeltree.make_plan import FEATURE_CODEC, Ending, Home, TreePlan
 from hybridge.design.modeltree.programs import Outlines
 from hybridge.design.store import Arrays, Store
 from hybridge.emulate.arrivals import at_fixed_rate, count_within
@@ -74,15 +74,7 @@ class Rehearser:
 
     def rehearse(self, method: Method, home: Home) -> Rehearsed:
         """Return a method as a plan, rehearsed."""
-        planned = make_plan(
-            method.space,
-            method.tree,
-            method.borders_bps,
-            self.outlines,
-            home,
-            image_codec=method.image_codec,
-            class_names=self._prepared.train.class_names,
-        )
+        planned = method.planned(self.outlines, home, self._prepared.train.class_names)
         used = {step.program for _, step in planned.plan.steps()}
         probabilities: dict[Branch, Labels] = {}
         payload_bytes: dict[Branch, Labels] = {}
@@ -144,14 +136,41 @@ def play(
 ) -> Emulation:
     """Return what becomes of requests over all traces of a scene.
 
+    Each trace goes on with the images where the one before stopped, and traces are played again
+    until every image was answered.
+
     Args:
         rehearsed: The method.
         scene: Where.
         longest_s: Longest stretch of a trace that is played.
         foresight: Where given, every fork knows the trace ahead, and takes what is best by this.
     """
-    return pooled(
-        [_play(rehearsed, scene, trace, longest_s, foresight) for trace in scene.traces.values()]
+    counts = {
+        key: count_within(min(trace.duration_s, longest_s), scene.rate_per_s)
+        for key, trace in scene.traces.items()
+    }
+    images = len(rehearsed.rehearsal)
+    rounds = -(-images // sum(counts.values()))
+    played, first = [], 0
+    for _ in range(rounds):
+        for key, trace in scene.traces.items():
+            shown = replace(rehearsed, rehearsal=_beginning_at(rehearsed.rehearsal, first))
+            played.append(_play(shown, scene, trace, counts[key], foresight))
+            first = (first + counts[key]) % images
+    return pooled(played)
+
+
+def _beginning_at(rehearsal: Rehearsal, first: int) -> Rehearsal:
+    """Return a rehearsal of the same images, in turn from the one at ``first`` on."""
+
+    def turned(table: dict[Branch, Labels]) -> dict[Branch, Labels]:
+        return {where: np.roll(array, -first, axis=0) for where, array in table.items()}
+
+    return replace(
+        rehearsal,
+        truth=np.roll(rehearsal.truth, -first),
+        probabilities=turned(rehearsal.probabilities),
+        payload_bytes=turned(rehearsal.payload_bytes),
     )
 
 
@@ -159,12 +178,11 @@ def _play(
     rehearsed: Rehearsed,
     scene: TreeScene,
     trace: Trace,
-    longest_s: float,
+    count: int,
     foresight: Reward | None,
 ) -> Emulation:
     plan = rehearsed.planned.plan
     world = World(prices=price_plan(plan, scene.device, scene.cloud), trace=trace, link=scene.link)
-    count = count_within(min(trace.duration_s, longest_s), scene.rate_per_s)
     arrivals = at_fixed_rate(scene.rate_per_s, count)
     if foresight is not None:
         return emulate_foresight(plan, rehearsed.rehearsal, world, arrivals, foresight)

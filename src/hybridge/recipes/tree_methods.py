@@ -11,7 +11,9 @@ from itertools import pairwise, product
 
 from hybridge.design.modeltree.branches import Branch, branch_of, tree_by_first_type
 from hybridge.design.modeltree.choices import KEEP, BlockChoice, Composition, Space, Tree, branch_to
+from hybridge.design.modeltree.make_plan import Home, TreePlan, make_plan
 from hybridge.design.modeltree.problem import TreeProblem
+from hybridge.design.modeltree.programs import ProgramMaker
 from hybridge.design.modeltree.searchers import fastest_cut, searchers
 from hybridge.design.search.budget import AnyOf
 from hybridge.design.search.problem import Measured
@@ -49,6 +51,20 @@ class Method:
     space: Space
     borders_bps: tuple[float, ...]
     image_codec: str
+
+    def planned(
+        self, programs: ProgramMaker, home: Home, class_names: Sequence[str] = ()
+    ) -> TreePlan:
+        """Return the plan that decides so; see `make_plan`."""
+        return make_plan(
+            self.space,
+            self.tree,
+            self.borders_bps,
+            programs,
+            home,
+            image_codec=self.image_codec,
+            class_names=class_names,
+        )
 
 
 def find_methods(

@@ -114,7 +114,7 @@ def problem_of(prepared: Prepared, scene: TreeScene, evaluator: LibraryEvaluator
         links=scene.links,
         costs=prepared.costs(scene.device, scene.cloud),
         evaluator=evaluator,
-        reward=recipe.reward,
+        reward=recipe.search.reward or recipe.reward,
         floor=floor,
     )
 

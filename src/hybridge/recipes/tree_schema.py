@@ -84,6 +84,9 @@ class SearchConfig(Frozen):
         accuracy_loss: The most that a branch may lose against the original, as a share of images;
             None leaves it to the reward.
         accuracy_points: Reward taken off for each hundredth that is lost beyond that.
+        reward: What the search goes by, where that is not what is reported.
+        finetune: How the compositions that were found are then trained together, so that they win
+            back some of what they lost; None does not.
         compare: Searchers whose curves are drawn.
         seeds: How often each of them is run.
         distilled: Random compositions on which the library is compared with the paper's way.
@@ -95,6 +98,8 @@ class SearchConfig(Frozen):
     images: int | None = Field(default=None, gt=0)
     accuracy_loss: float | None = Field(default=None, ge=0, lt=1)
     accuracy_points: float = Field(default=50.0, ge=0)
+    reward: Reward | None = None
+    finetune: TrainSettings | None = None
     compare: tuple[str, ...] = ()
     seeds: int = Field(default=5, gt=0)
     distilled: int = Field(default=0, ge=0)

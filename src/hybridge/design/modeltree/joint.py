@@ -7,6 +7,7 @@ model tree, section VI-D). The network's own modules are not touched.
 Letters: ``B`` batch, ``K`` classes.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -14,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hybridge.data.dataset import Dataset
-from hybridge.design.modeltree.choices import KEEP
+from hybridge.design.modeltree.choices import KEEP, Composition
 from hybridge.design.modeltree.compose import is_original
 from hybridge.design.modeltree.library import Library
 from hybridge.design.train.batches import Batch
@@ -29,25 +30,33 @@ class AnyComposition(nn.Module):
 
     Args:
         library: Whose units.
+        compositions: Those to draw from; any of the library's where left out.
     """
 
-    def __init__(self, library: Library) -> None:
+    def __init__(self, library: Library, compositions: Sequence[Composition] = ()) -> None:
         super().__init__()
         self.library = library
+        self._compositions = tuple(compositions)
         for parameter in library.sliced.network.parameters():
             parameter.requires_grad_(False)
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Return the logits ``(B, K)`` of pixels ``(B, H, W, C)``."""
-        composition = tuple(map(_any_of, self.library.options.values()))
-        if all(option == KEEP for option in composition):
-            composition = tuple(options[-1] for options in self.library.options.values())
+        composition = self._draw()
         logits: Tensor = pixels
         for index, unit in enumerate(self.library.units(composition)):
             # What is the network's own is never changed, nor are its statistics.
             unit.train(self.training and not is_original(composition, index))
             logits = unit(logits)
         return logits
+
+    def _draw(self) -> Composition:
+        if self._compositions:
+            return self._compositions[int(torch.randint(len(self._compositions), ()))]
+        composition = tuple(map(_any_of, self.library.options.values()))
+        if all(option == KEEP for option in composition):
+            return tuple(options[-1] for options in self.library.options.values())
+        return composition
 
 
 def _any_of(options: tuple[str, ...]) -> str:
@@ -85,6 +94,7 @@ def train_together(
     settings: TrainSettings,
     *,
     seed: int,
+    compositions: Sequence[Composition] = (),
     checkpoint: Path | None = None,
 ) -> tuple[EpochRecord, ...]:
     """Train all variants and tuned copies of a library in place, on the original's logits.
@@ -94,11 +104,12 @@ def train_together(
         dataset: Images the original was trained on, too.
         settings: How.
         seed: Of compositions, order and augmentation.
+        compositions: Those to draw from; any of the library's where left out.
         checkpoint: File to go on from where it exists.
     """
     original = library.sliced.network
     records = fit(
-        AnyComposition(library),
+        AnyComposition(library, compositions),
         dataset,
         settings,
         seed=seed,

@@ -99,6 +99,17 @@ class Library(nn.Module):
         """Return a composed network from pixels to logits, of the library's own modules."""
         return nn.Sequential(*self.units(composition))
 
+    def copy(self) -> "Library":
+        """Return a library of the same network with variants and tuned copies of its own.
+
+        Statistics, which change as compositions are run, begin anew.
+        """
+        made = Library(self.sliced, {at: copy.deepcopy(v) for at, v in self.variants()})
+        made.load_state_dict(self.state_dict())
+        for norm in norms([made]):
+            norm.reset_running_stats()
+        return made
+
     @cached_property
     def fingerprint(self) -> str:
         """Hash of every layer and weight, as they were when this was first asked for."""
