@@ -9,12 +9,17 @@ from collections.abc import Iterator, MutableMapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise, product
 
-from hybridge.design.modeltree.branches import Branch, branch_of, tree_by_first_type
+from hybridge.design.modeltree.branches import (
+    Branch,
+    branch_of,
+    fastest_cut,
+    tree_by_first_type,
+)
 from hybridge.design.modeltree.choices import KEEP, BlockChoice, Composition, Space, Tree, branch_to
 from hybridge.design.modeltree.make_plan import Home, TreePlan, make_plan
 from hybridge.design.modeltree.problem import TreeProblem
 from hybridge.design.modeltree.programs import ProgramMaker
-from hybridge.design.modeltree.searchers import fastest_cut, searchers
+from hybridge.design.modeltree.searchers import searchers
 from hybridge.design.search.budget import AnyOf
 from hybridge.design.search.problem import Measured
 from hybridge.design.search.run import SearchResult, search

@@ -74,10 +74,19 @@ def test_the_search_begins_with_branches_and_the_trees_made_of_them():
             self.done = algorithm.done
 
     search(problem, Listening(), ENOUGH)
-    assert [len(batch) for batch in asked] == [4, 4, 4, 4, 2, 4, 4]
-    for tree in (*asked[0], *asked[1], *asked[2], *asked[3]):
+    assert [len(batch) for batch in asked] == [1, 4, 4, 1, 4, 4, 2, 1, 4, 4]
+    branches = [tree for batch in asked[:6] for tree in batch]
+    for tree in branches:
         assert tree == problem.space.tree_of(branch_of(tree))
-    assert branch_of(asked[4][0]) in map(branch_of, (*asked[0], *asked[1]))
+    assert branch_of(asked[6][0]) in map(branch_of, branches[:9])
+
+
+def test_a_branch_is_never_worse_than_surgery():
+    problem = tiny_problem(3)
+    for link in problem.links:
+        under, memo = problem.under(link), {}
+        found = run("reinforce", under, memo, 0, episodes=8, branch_episodes=0)
+        assert found.score >= run("surgery", under, memo).score
 
 
 def test_controllers_learn_what_pays():

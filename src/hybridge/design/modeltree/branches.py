@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 
-from hybridge.design.modeltree.choices import BlockChoice, Space, Tree, TypePath
+from hybridge.design.modeltree.choices import KEEP, BlockChoice, Space, Tree, TypePath
+from hybridge.design.modeltree.problem import TreeProblem
+from hybridge.links.link import Link
 
 Branch = tuple[BlockChoice, ...]
 
@@ -47,3 +49,26 @@ def tree_of_blocks(space: Space, branches: Sequence[Branch]) -> Tree:
 
     grow((), ())
     return tree
+
+
+def fastest_cut(problem: TreeProblem, link: Link) -> Branch:
+    """Return the branch of the original with the least latency over one link; exact.
+
+    All cuts of the original are as accurate, so this is also the one with the highest reward. Of
+    equals it is the one that leaves most on the edge.
+    """
+    under = problem.under(link)
+    whole: list[BlockChoice] = []
+    found: list[Branch] = []
+    for block in problem.space.blocks:
+        for cut in block.cuts:
+            found.append((*whole, BlockChoice(cut, (KEEP,) * block.slot_count(cut))))
+        whole.append(BlockChoice(None, (KEEP,) * len(block.slots)))
+    found.append(tuple(whole))
+    return min(reversed(found), key=lambda branch: under.latency_ms(branch, 0))
+
+
+def fastest_cuts(problem: TreeProblem) -> Tree:
+    """Return the original, cut where it is fastest under the type that a request meets first."""
+    branches = [fastest_cut(problem, link) for link in problem.links]
+    return tree_by_first_type(problem.space, branches)

@@ -15,6 +15,7 @@ from torch import Tensor
 from hybridge.design.modeltree.branches import (
     Branch,
     branch_of,
+    fastest_cuts,
     tree_by_first_type,
     tree_of_blocks,
 )
@@ -81,6 +82,7 @@ class Learner:
         self._optimizer = torch.optim.Adam(self.controllers.parameters(), lr=settings.learning_rate)
         self._baseline = Baseline(problem, settings.baseline_decay)
         self._drawn = 0
+        self._begun = False
         self._asked: Episodes | None = None
 
     @property
@@ -89,7 +91,12 @@ class Learner:
         return self._drawn >= self.episodes
 
     def ask(self) -> Sequence[Tree]:
-        """Return a batch of trees (forward generation)."""
+        """Return the original, cut where it is fastest; then batches of trees (forward generation).
+
+        What is not compressed is seldom drawn, and is often better than the first that are.
+        """
+        if not self._begun:
+            return [fastest_cuts(self.problem)]
         count = min(self.settings.batch, self.episodes - self._drawn)
         over = self._drawn / max(1.0, self.episodes * self.settings.fair_episodes)
         fair = self.settings.fair_share * max(0.0, 1.0 - over)
@@ -103,6 +110,10 @@ class Learner:
         measures: Mapping[Composition, float],
     ) -> None:
         """Reward every node (backward estimation), and update both controllers."""
+        if not self._begun:
+            self._begun = True
+            self.consider(candidates, scores)
+            return
         if self._asked is None:
             raise RuntimeError("told before it was asked")
         self._drawn += len(candidates)

@@ -15,8 +15,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from hybridge.design.modeltree.branches import Branch, tree_by_first_type
-from hybridge.design.modeltree.choices import KEEP, BlockChoice, Composition, Tree
+from hybridge.design.modeltree.branches import fastest_cut, fastest_cuts
+from hybridge.design.modeltree.choices import Composition, Tree
 from hybridge.design.modeltree.drawn import (
     EpsilonGreedy,
     EpsilonGreedySettings,
@@ -61,11 +61,10 @@ class Surgery:
 
     def ask(self) -> list[Tree]:
         """Return the only tree."""
-        space, link = self.problem.space, self.settings.link
+        link = self.settings.link
         if link is not None:
-            return [space.tree_of(fastest_cut(self.problem, link))]
-        branches = [fastest_cut(self.problem, link) for link in self.problem.links]
-        return [tree_by_first_type(space, branches)]
+            return [self.problem.space.tree_of(fastest_cut(self.problem, link))]
+        return [fastest_cuts(self.problem)]
 
     def tell(
         self,
@@ -75,23 +74,6 @@ class Surgery:
     ) -> None:
         """Be done."""
         self.done = True
-
-
-def fastest_cut(problem: TreeProblem, link: Link) -> Branch:
-    """Return the branch of the original with the least latency over one link; exact.
-
-    All cuts of the original are as accurate, so this is also the one with the highest reward. Of
-    equals it is the one that leaves most on the edge.
-    """
-    under = problem.under(link)
-    whole: list[BlockChoice] = []
-    found: list[Branch] = []
-    for block in problem.space.blocks:
-        for cut in block.cuts:
-            found.append((*whole, BlockChoice(cut, (KEEP,) * block.slot_count(cut))))
-        whole.append(BlockChoice(None, (KEEP,) * len(block.slots)))
-    found.append(tuple(whole))
-    return min(reversed(found), key=lambda branch: under.latency_ms(branch, 0))
 
 
 @dataclass(frozen=True, slots=True)
