@@ -278,9 +278,9 @@ def _curves(recipe: TreeRecipe, problem: TreeProblem, memo: Memo) -> list[Search
             found: SearchResult[Any] = find_tree(problem, searcher, recipe, seed, memo)
             last = None
             for row in found.history:
-                if last is None or row.score > last or row is found.history[-1]:
+                if row.score != last or row is found.history[-1]:
                     rows.append(SearchRow(searcher, seed, row.evaluations, row.seconds, row.score))
-                last = row.score if last is None else max(last, row.score)
+                last = row.score
     return rows
 
 

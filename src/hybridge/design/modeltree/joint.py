@@ -37,8 +37,6 @@ class AnyComposition(nn.Module):
         super().__init__()
         self.library = library
         self._compositions = tuple(compositions)
-        for parameter in library.sliced.network.parameters():
-            parameter.requires_grad_(False)
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Return the logits ``(B, K)`` of pixels ``(B, H, W, C)``."""
@@ -47,7 +45,10 @@ class AnyComposition(nn.Module):
         for index, unit in enumerate(self.library.units(composition)):
             # What is the network's own is never changed, nor are its statistics.
             unit.train(self.training and not is_original(composition, index))
-            logits = unit(logits)
+            with torch.set_grad_enabled(
+                torch.is_grad_enabled() and not is_original(composition, index)
+            ):
+                logits = unit(logits)
         return logits
 
     def _draw(self) -> Composition:

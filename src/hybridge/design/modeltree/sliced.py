@@ -15,6 +15,7 @@ from hybridge.design.graph.cuts import Unit, blocks, blocks_at, merged, units
 from hybridge.design.graph.graph import INPUT, Graph, GraphNode
 from hybridge.design.graph.slice import slice_graph
 from hybridge.design.nets.network import PixelNetwork
+from hybridge.errors import ConfigError
 from hybridge.plan.tensors import Geometry
 
 #: Operations between maps and a linear layer that keep their numbers, and their order.
@@ -115,7 +116,8 @@ def slice_network(
         unit_count: Most units; neighbours are joined until there are no more. None joins none.
 
     Raises:
-        ConfigError: The network cannot be captured, or there is no legal cut for so many blocks.
+        ConfigError: The network cannot be captured, there is no legal cut for so many blocks, or a
+            unit has no layer that could be replaced.
     """
     network.eval()
     graph = capture(network, torch.zeros(1, *geometry.shape, dtype=torch.uint8))
@@ -124,13 +126,21 @@ def slice_network(
         found = merged(found, unit_count)
     parts = blocks_at(found, at) if at else blocks(found, block_count)
     firsts = [part[0].first for part in parts]
+    layers = tuple(_layers(graph, unit) for unit in found)
+    for unit, places in zip(found, layers, strict=True):
+        if not places:
+            raise ConfigError(
+                f"the part from {unit.first!r} to {unit.last!r} multiplies in no module of "
+                "Conv2d or Linear, so that nothing in it can be replaced; expected such a module "
+                "between any two cuts: ask for fewer units"
+            )
     return SlicedNetwork(
         network=network,
         graph=graph,
         units=found,
         block_starts=tuple(i for i, unit in enumerate(found) if unit.first in firsts),
         modules=tuple(slice_graph(graph, unit.nodes) for unit in found),
-        layers=tuple(_layers(graph, unit) for unit in found),
+        layers=layers,
     )
 
 

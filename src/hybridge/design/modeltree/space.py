@@ -119,8 +119,9 @@ def _is_first(
 
 def _slot(sliced: SlicedNetwork, index: int, options: Iterable[UnitOption]) -> Slot:
     options = tuple(options)
-    unit = sliced.units[index]
-    main = max(unit.nodes, key=lambda name: sliced.graph[name].macs)
+    main = max(
+        (place.path for place in sliced.layers[index]), key=lambda path: sliced.graph[path].macs
+    )
     layer = sliced.network.get_submodule(main)
     crossing = frozenset(option.name for option in options if option.crossing)
     names = (KEEP, *(option.name for option in options))
