@@ -137,7 +137,7 @@ def test_rows_are_measured_and_estimated(found, crossings, summary):
     rows = link_rows(found, crossings)
     assert [row.kind for row in rows] == ["measured"] * 4 + ["estimated"] * 4
     assert summary["rows"] == [asdict(row) for row in rows]
-    assert {row["method"] for row in summary["means"]} == set(METHODS)
+    assert {row["method"] for row in summary["slowed"]["means"]} == set(METHODS)
     for row in summary["traces"]:
         assert row["requests"] == REQUESTS
         assert 0 < row["measured_over_estimated"] < 2
