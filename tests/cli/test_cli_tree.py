@@ -35,7 +35,7 @@ def recipe(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("override", "named"),
     [
-        ("library.options=[C9-1]", ("library.options", "'C9'")),
+        ("library.options=[C9-1]", ("library.options", "'C9-1'")),
         ("search.searcher=exct", ("search.searcher", "exact")),
         ("search.settings={no: 1}", ("search.settings",)),
         ("contexts=[{scenes: [4g-indor-slow]}]", ("contexts.scenes", "4g-indoor-slow")),
@@ -54,6 +54,9 @@ def test_a_fault_is_one_line(call, recipe, tmp_path, override, named):
 
 
 def test_more_blocks_than_units_are_one_line(call, recipe, tmp_path):
+    trace = tmp_path / "traces/spark/Zhuge/4g/link.log"
+    trace.parent.mkdir(parents=True)
+    trace.write_text("0 1\n1 2\n2 1\n")
     arguments = ["--out", tmp_path / "run", "--set", "slices.blocks=9"]
     geometry = "data.geometry={height: 12, width: 12, channels: 1}"
     arguments += ["--set", geometry]
