@@ -2,6 +2,8 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +13,16 @@ import pytest
 from hybridge.design.modeltree.choices import KEEP, BlockChoice
 from hybridge.design.modeltree.compose import PrefixRunner
 from hybridge.design.modeltree.evaluators import LibraryEvaluator
+from hybridge.design.modeltree.exact import ExactSettings
+from hybridge.design.train.outputs import hash_network
 from hybridge.errors import ConfigError
 from hybridge.plan.answers import softmax
-from hybridge.recipes import tree_methods
+from hybridge.recipes import tree_library, tree_methods
 from hybridge.recipes.load import validate
 from hybridge.recipes.model_tree import TreeRun, run
 from hybridge.recipes.tree_bundle import export_tree
 from hybridge.recipes.tree_emulation import FORESIGHT
+from hybridge.recipes.tree_finetune import finetune
 from hybridge.recipes.tree_home import BestHome
 from hybridge.recipes.tree_schema import TreeRecipe
 from hybridge.recipes.tree_summary import summarise
@@ -185,3 +190,37 @@ def test_a_home_keeps_what_is_left_where_nothing_was_measured(found: TreeRun) ->
 def test_more_blocks_than_units_are_refused(root: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="from 1 to 4 blocks"):
         run(recipe(slices={"blocks": 9}), root, tmp_path)
+
+
+def test_a_space_too_large_for_the_yardstick_is_refused_before_it_is_built(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tree_library, "build_library", pytest.fail)
+    library = recipe().library.model_dump() | {"variants_of_block": None, "options": ["*"]}
+    monkeypatch.setattr(tree_library, "ExactSettings", partial(ExactSettings, compositions=3))
+    with pytest.raises(ConfigError, match="at most 3 compositions"):
+        run(recipe(library=library), root, tmp_path)
+
+
+def test_fine_tuning_changes_what_was_chosen_and_nothing_else(
+    found: TreeRun, root: Path, tmp_path: Path
+) -> None:
+    prepared = found.prepared
+    train = prepared.recipe.library.together
+    assert train is not None
+    search = prepared.recipe.search.model_copy(update={"finetune": train})
+    asked = replace(prepared, recipe=prepared.recipe.model_copy(update={"search": search}))
+    (index, option), *_ = [at for at, _ in prepared.library.variants()]
+    chosen = tuple(option if at == index else KEEP for at in range(len(prepared.original)))
+    before = hash_network(prepared.library)
+
+    tuned = finetune(asked, [chosen, prepared.original], tmp_path)
+
+    assert hash_network(prepared.library) == before
+    assert tuned.library.fingerprint != prepared.library.fingerprint
+    assert finetune(asked, [chosen], tmp_path).library.fingerprint == tuned.library.fingerprint
+    pixels = prepared.reporting.pixels
+    same, network = tuned.library.network(prepared.original).eval(), prepared.sliced.network.eval()
+    assert same(pixels).equal(network(pixels))
+    assert finetune(prepared, [chosen], tmp_path) is prepared
+    assert finetune(asked, [prepared.original], tmp_path) is asked

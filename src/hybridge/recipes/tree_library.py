@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from hybridge.design.modeltree.build import BuiltVariant, build_library, calibra
 from hybridge.design.modeltree.choices import KEEP, BlockChoice, Composition
 from hybridge.design.modeltree.costs import NetworkCosts
 from hybridge.design.modeltree.evaluators import HeldOut, LibraryEvaluator
+from hybridge.design.modeltree.exact import ExactSettings
 from hybridge.design.modeltree.joint import train_together
 from hybridge.design.modeltree.library import Library
 from hybridge.design.modeltree.make_plan import FEATURE_CODEC
@@ -105,6 +107,8 @@ def prepare(recipe: TreeRecipe, root: Path, folder: Path) -> Prepared:
     statistics = calibration_pixels(train, library.statistics_images, recipe.seed + 1)
     judged = HeldOut(calibration)
     every = all_options(sliced, library.options)
+    if library.variants_of_block is None:
+        _check_size(every)
     by_itself, built = build_library(
         sliced, every, train, library.variants, Store(), seed=recipe.seed
     )
@@ -131,6 +135,16 @@ def prepare(recipe: TreeRecipe, root: Path, folder: Path) -> Prepared:
         built=built,
         joint_seconds=joint_seconds,
     )
+
+
+def _check_size(options: Options) -> None:
+    """Raise `ConfigError` where there is more than the exact search, the yardstick, can do."""
+    count, most = prod(1 + len(each) for each in options.values()), ExactSettings().compositions
+    if count > most:
+        raise ConfigError(
+            f"expected a space of at most {most:,} compositions, got {count:,}; name fewer "
+            "'library.options', or give 'library.variants_of_block'"
+        )
 
 
 def _train_together(
