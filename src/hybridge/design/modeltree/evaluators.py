@@ -8,7 +8,7 @@ Letters: ``N`` images, ``K`` classes.
 
 import copy
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -49,6 +49,21 @@ class HeldOut:
         return float((logits.argmax(1) == self.labels).double().mean())
 
 
+def _keep(store: Store, of: Sequence[Any], judge: Callable[[], float]) -> Measured:
+    """Return a kept accuracy and the seconds that it took, judged first where nothing is kept."""
+
+    def compute() -> Arrays:
+        began = time.perf_counter()
+        accuracy = judge()
+        return {
+            "accuracy": np.array(accuracy),
+            "seconds": np.array(time.perf_counter() - began),
+        }
+
+    kept = store.keep(hash_json(list(of)), compute)
+    return Measured(float(kept["accuracy"]), float(kept["seconds"]))
+
+
 class LibraryEvaluator:
     """Plugs variants together, recalibrates batch normalisation, and counts right answers.
 
@@ -73,16 +88,10 @@ class LibraryEvaluator:
     def accuracy(self, composition: Composition) -> Measured:
         """Return the share of held-out images answered right, and the seconds that it took."""
 
-        def compute() -> Arrays:
-            began = time.perf_counter()
-            found = self._held_out.accuracy(self._runner.logits(composition))
-            return {
-                "accuracy": np.array(found),
-                "seconds": np.array(time.perf_counter() - began),
-            }
+        def judge() -> float:
+            return self._held_out.accuracy(self._runner.logits(composition))
 
-        kept = self._store.keep(hash_json([*self._base, composition]), compute)
-        return Measured(float(kept["accuracy"]), float(kept["seconds"]))
+        return _keep(self._store, [*self._base, composition], judge)
 
 
 class DistillSettings(Frozen):
@@ -134,16 +143,10 @@ class DistillEvaluator:
     def accuracy(self, composition: Composition) -> Measured:
         """Return the share of held-out images answered right, and the seconds that it took."""
 
-        def compute() -> Arrays:
-            began = time.perf_counter()
-            found = self._held_out.accuracy(run(self._train(composition), self._held_out.pixels))
-            return {
-                "accuracy": np.array(found),
-                "seconds": np.array(time.perf_counter() - began),
-            }
+        def judge() -> float:
+            return self._held_out.accuracy(run(self._train(composition), self._held_out.pixels))
 
-        kept = self._store.keep(hash_json([*self._base, composition]), compute)
-        return Measured(float(kept["accuracy"]), float(kept["seconds"]))
+        return _keep(self._store, [*self._base, composition], judge)
 
     def _train(self, composition: Composition) -> nn.Module:
         network = copy.deepcopy(self._library.network(composition)).requires_grad_(True)
