@@ -150,12 +150,12 @@ def run(recipe: TreeRecipe, root: Path, folder: Path) -> TreeRun:
         for scene in track(places, "searching scenes")
     ]
     outlines = Outlines(prepared.library)
-    chosen = [
+    chosen = (  # not looked at unless it is to be fine-tuned
         end.composition
         for each in searched
         for method in each.methods.values()
         for end in method.planned(outlines, each.home).endings.values()
-    ]
+    )
     tuned = finetune(prepared, chosen, folder)
     rehearser = Rehearser(tuned)
     return TreeRun(

@@ -22,8 +22,10 @@ def finetune(prepared: Prepared, chosen: Iterable[Composition], folder: Path) ->
         The same where the recipe asks for no fine-tuning, or nothing is compressed.
     """
     settings = prepared.recipe.search.finetune
+    if settings is None:
+        return prepared
     compositions = sorted(set(chosen) - {prepared.original})
-    if settings is None or not compositions:
+    if not compositions:
         return prepared
     library = prepared.library.copy()
     train_together(

@@ -1,7 +1,9 @@
 """From a recipe of a model tree to a library that can be searched."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from math import prod
 from pathlib import Path
 
@@ -73,8 +75,17 @@ class Prepared:
         """Return what judges compositions on some images."""
         return LibraryEvaluator(self.library, self.statistics, held_out, Store())
 
-    def costs(self, device: Device, cloud: Device) -> NetworkCosts:
-        """Return the prices of the library's blocks."""
+    def costs(
+        self, device: Device, cloud: Device, sizes: Mapping[str, float] | None = None
+    ) -> NetworkCosts:
+        """Return the prices of the library's blocks; ``sizes`` where bytes are others."""
+        return self._costs.on(device, cloud, sizes)
+
+    @cached_property
+    def _costs(self) -> NetworkCosts:
+        """Prices for some device, whose count of layers all devices and scenes share."""
+        recipe = self.recipe
+        device, cloud = device_named(recipe.contexts[0].device), device_named(recipe.cloud)
         return NetworkCosts(self.library, device, cloud, self.sizes)
 
 

@@ -15,8 +15,8 @@ from hybridge.design.modeltree.branches import (
     fastest_cut,
     tree_by_first_type,
 )
-from hybridge.design.modeltree.choices import KEEP, BlockChoice, Composition, Space, Tree, branch_to
-from hybridge.design.modeltree.make_plan import Home, TreePlan, make_plan
+from hybridge.design.modeltree.choices import BlockChoice, Composition, Space, Tree, branch_to
+from hybridge.design.modeltree.make_plan import Home, TreePlan, keep_all, make_plan
 from hybridge.design.modeltree.problem import TreeProblem
 from hybridge.design.modeltree.programs import ProgramMaker
 from hybridge.design.modeltree.searchers import searchers
@@ -84,7 +84,7 @@ def find_methods(
         memo: Accuracies measured so far; filled in place.
     """
     space = problem.space
-    whole = tuple(BlockChoice(None, (KEEP,) * len(block.slots)) for block in space.blocks)
+    whole = keep_all(space, ())
     sent = (BlockChoice(0, ()),)
     median = problem.under(scene.link)
     branches = [_branch(problem.under(link), recipe, memo) for link in problem.links]

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hybridge.cost.device import Device, device_named
-from hybridge.design.modeltree.costs import NetworkCosts
 from hybridge.design.modeltree.evaluators import LibraryEvaluator
 from hybridge.design.modeltree.problem import AccuracyFloor, TreeProblem
 from hybridge.design.modeltree.space import make_space
@@ -124,5 +123,4 @@ def with_image_bytes(
 ) -> TreeProblem:
     """Return a problem in which an image crosses as so many bytes, as by another codec."""
     sizes = {**prepared.sizes, "input": image_bytes}
-    costs = NetworkCosts(prepared.library, scene.device, scene.cloud, sizes)
-    return replace(problem, costs=costs, _latencies={})
+    return replace(problem, costs=prepared.costs(scene.device, scene.cloud, sizes), _latencies={})

@@ -1,7 +1,7 @@
 """What units take on a device and in the cloud, as they will be exported."""
 
 from collections.abc import Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 
 import torch
 from torch import Tensor, nn
@@ -33,7 +33,23 @@ class NetworkCosts:
         self._device = device
         self._cloud = cloud
         self._sizes = sizes
+        self._rows = cache(partial(unit_layers, library))
         self._unit_ms = cache(self._price)
+        self._following_ms = cache(self._price_following)
+
+    def on(
+        self, device: Device, cloud: Device, sizes: Mapping[str, float] | None = None
+    ) -> "NetworkCosts":
+        """Return the prices of the same blocks elsewhere; layers are not counted again.
+
+        Args:
+            device: What blocks run on.
+            cloud: What the rest runs on after a cut.
+            sizes: Mean encoded bytes, where they are others.
+        """
+        made = NetworkCosts(self._library, device, cloud, self._sizes if sizes is None else sizes)
+        made._rows = self._rows
+        return made
 
     def edge_ms(self, level: int, choice: BlockChoice) -> float:
         """Return the time on the device of what ``choice`` leaves there of block ``level``."""
@@ -48,14 +64,7 @@ class NetworkCosts:
 
     def cloud_ms(self, level: int, cut: int) -> float:
         """Return the time in the cloud of all that follows a cut in block ``level``."""
-        first = self._sliced.block_units(level).start + cut
-        rows = [
-            layer
-            for unit in self._sliced.units[first:]
-            for name in unit.nodes
-            for layer in self._sliced.graph[name].layers
-        ]
-        return compute_ms(rows, self._cloud)
+        return self._following_ms(self._sliced.block_units(level).start + cut)
 
     def payload_bytes(self, level: int, cut: int) -> float:
         """Return the mean encoded bytes that cross at a cut in block ``level``."""
@@ -64,8 +73,17 @@ class NetworkCosts:
 
     def _price(self, index: int, option: str, previous: str) -> float:
         """Return the time of a unit's layers, behind a unit that may have narrowed them."""
-        rows = unit_layers(self._library, index, option, previous)
-        return sum(layer_ms(row, self._device) for row in rows)
+        return sum(layer_ms(row, self._device) for row in self._rows(index, option, previous))
+
+    def _price_following(self, first: int) -> float:
+        """Return the time in the cloud of all units from ``first`` on, as they were."""
+        rows = [
+            layer
+            for unit in self._sliced.units[first:]
+            for name in unit.nodes
+            for layer in self._sliced.graph[name].layers
+        ]
+        return compute_ms(rows, self._cloud)
 
 
 def unit_layers(library: Library, index: int, option: str, previous: str) -> tuple[Layer, ...]:
