@@ -70,18 +70,32 @@ def build_library(
     Raises:
         ConfigError: An option does not fit its unit.
     """
-    seen = calibration_pixels(dataset, settings.images, seed)
     base = [hash_network(sliced.network), dataset.fingerprint, settings.model_dump(), seed]
+    keys = {
+        # Units that begin alike may end elsewhere, where neighbours are joined.
+        (index, option): hash_json(
+            ["variant", *base, [sliced.units[at].nodes for at in option.window(index)], option.name]
+        )
+        for index in range(len(sliced.units))
+        for option in options.get(index, ())
+    }
+    found = {at: store.get(key) for at, key in keys.items()}
+    seen = calibration_pixels(dataset, settings.images, seed)
+    if all(kept is not None for kept in found.values()):
+        seen = seen[:_FEW]
     variants: dict[tuple[int, str], Variant] = {}
     built = []
     for index in track(range(len(sliced.units)), "building variants"):
         for option in options.get(index, ()):
-            # Units that begin alike may end elsewhere, where neighbours are joined.
-            place = [sliced.units[at].nodes for at in option.window(index)]
-            key = hash_json(["variant", *base, place, option.name])
-            variant, record = _keep(sliced, index, option, seen, settings, store, key, seed)
+            kept = found[index, option]
+            if kept is None:
+                variant, kept = _build(sliced, index, option, seen, settings, seed)
+                store.put(keys[index, option], kept)
+            else:
+                variant = _restore(sliced, index, option, seen, kept, seed)
             variants[index, option.name] = variant
-            built.append(record)
+            error, seconds = float(kept["error"]), float(kept["seconds"])
+            built.append(BuiltVariant(index, option.name, error, seconds))
         seen = run(sliced.modules[index], seen)
     return Library(sliced, variants), tuple(built)
 
@@ -93,31 +107,33 @@ def calibration_pixels(dataset: Dataset, count: int, seed: int) -> Tensor:
     return torch.from_numpy(dataset.pixels(np.sort(rows)))
 
 
-def _keep(
+def _build(
     sliced: SlicedNetwork,
     index: int,
     option: UnitOption,
     seen: Tensor,
     settings: VariantSettings,
-    store: Store,
-    key: str,
     seed: int,
-) -> tuple[Variant, BuiltVariant]:
-    kept = store.get(key)
+) -> tuple[Variant, Arrays]:
+    """Return a variant, made and trained, and what is kept of it."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        if kept is not None:
-            variant = make_variant(sliced, index, option, seen[:_FEW])
-            _fill(variant, kept)
-        else:
-            began = time.perf_counter()
-            variant = make_variant(sliced, index, option, seen)
-            error = train_variant(sliced, index, option, variant, seen, settings, seed)
-            seconds = time.perf_counter() - began
-            kept = {**_arrays(variant), "error": np.array(error), "seconds": np.array(seconds)}
-            store.put(key, kept)
-    record = BuiltVariant(index, option.name, float(kept["error"]), float(kept["seconds"]))
-    return variant, record
+        began = time.perf_counter()
+        variant = make_variant(sliced, index, option, seen)
+        error = train_variant(sliced, index, option, variant, seen, settings, seed)
+        seconds = time.perf_counter() - began
+    return variant, {**_arrays(variant), "error": np.array(error), "seconds": np.array(seconds)}
+
+
+def _restore(
+    sliced: SlicedNetwork, index: int, option: UnitOption, seen: Tensor, kept: Arrays, seed: int
+) -> Variant:
+    """Return a variant with the weights that are kept."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        variant = make_variant(sliced, index, option, seen[:_FEW])
+    _fill(variant, kept)
+    return variant
 
 
 def _arrays(variant: Variant) -> dict[str, np.ndarray[Any, Any]]:
