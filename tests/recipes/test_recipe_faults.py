@@ -175,3 +175,14 @@ def test_weights_are_checked_by_their_headers(tmp_path: Path) -> None:
 def test_values_out_of_range_are_refused(change: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=r"evaluate\.coverages|base\.(mean|std)"):
         recipe(**change)
+
+
+def test_training_on_needs_weights_and_images(tmp_path: Path) -> None:
+    save_weights(build("tiny_cnn", 10), tmp_path / "base.safetensors", "run")
+    alone = {"network": "tiny_cnn", "train": TRAIN, "finetune": TRAIN}
+    assert ["'finetune'" in fault for fault in recipe(base=alone).faults(tmp_path)] == [True]
+    held = {"held_out": {"format": "digits"}}
+    weights = {"network": "tiny_cnn", "weights": "base.safetensors"}
+    trained_on = recipe(data=held, base=weights | {"finetune": TRAIN}, **{"global": weights})
+    assert trained_on.faults(tmp_path) == ["base: training it needs 'data.train'"]
+    assert recipe(data=held, base=weights, **{"global": weights}).faults(tmp_path) == []

@@ -39,6 +39,11 @@ class NetworkConfig(Frozen):
     train: TrainSettings | None = None
     finetune: TrainSettings | None = None
 
+    @property
+    def training(self) -> TrainSettings | None:
+        """How it is trained here: from nothing, or on from its weights; None if it is not."""
+        return self.train if self.weights is None else self.finetune
+
     def new(self, class_count: int, seed: int, role: str) -> PixelNetwork:
         """Return the network with random weights that ``seed`` and its ``role`` determine."""
         words = np.random.SeedSequence([seed, *role.encode()]).generate_state(1)
@@ -127,6 +132,8 @@ class NetworkConfig(Frozen):
         except HybridgeError as error:
             return [str(error)]
         found = []
+        if self.finetune is not None and self.weights is None:
+            found.append("'finetune' trains on from 'weights': give them, or leave it out")
         if embeds and not outline.embeds:
             found.append("'router.embedding' needs a base that is a Classifier")
         if self.weights is not None and (root / self.weights).exists():

@@ -151,7 +151,8 @@ class HybridRecipe(Frozen):
         for key, network in (("base", self.base), ("global", self.global_)):
             if network.weights is None and network.train is None:
                 found.append(f"{key}: give 'weights', or 'train' to train it here")
-            if network.weights is None and self.data.train is None:
+            trained = network.weights is None or network.finetune is not None
+            if trained and self.data.train is None:
                 found.append(f"{key}: training it needs 'data.train'")
         if self.mode != "r":
             if self.base.train is None:

@@ -45,7 +45,7 @@ def train_network(
     Raises:
         ConfigError: It is not trained, and ``training`` is off.
     """
-    settings = config.train if config.weights is None else config.finetune
+    settings = config.training
     if settings is None:
         return
     assert data is not None
