@@ -54,6 +54,19 @@ def test_a_network_learns(precision):
     assert accuracy(net, stripes(seed=1)) > 0.95
 
 
+def test_smoothed_labels_keep_a_network_from_being_sure():
+    surest = {}
+    for smoothing in (0.0, 0.4):
+        net = network()
+        settings = QUICK.model_copy(update={"epochs": 6, "label_smoothing": smoothing})
+        fit(net, stripes(), settings, seed=0)
+        with torch.no_grad():
+            logits = net(torch.from_numpy(stripes(seed=1).pixels(np.arange(96))))
+        surest[smoothing] = float(logits.softmax(1).max(1).values.mean())
+    assert surest[0.0] > 0.95
+    assert surest[0.4] == pytest.approx(0.8, abs=0.1)  # 1 - 0.4 + 0.4 / 2 classes
+
+
 def test_same_seed_same_network_and_torchs_generator_is_left_alone():
     nets = [network(), network(), network()]
     settings = QUICK.model_copy(update={"augment": "crop_flip", "epochs": 1})

@@ -47,9 +47,19 @@ class EpochRecord:
     learning_rate: float
 
 
-def cross_entropy(logits: Tensor, batch: Batch) -> Tensor:
-    """Return the cross-entropy of every sample, ``(B,)``, in nats."""
-    return F.cross_entropy(logits, batch.labels, reduction="none")
+def cross_entropy(label_smoothing: float = 0.0) -> Loss:
+    """Return the loss that is the cross-entropy of every sample, ``(B,)``, in nats.
+
+    Args:
+        label_smoothing: Share of each label that is spread over all classes.
+    """
+
+    def loss(logits: Tensor, batch: Batch) -> Tensor:
+        return F.cross_entropy(
+            logits, batch.labels, reduction="none", label_smoothing=label_smoothing
+        )
+
+    return loss
 
 
 def weighted_mean(losses: Tensor, weights: Tensor | None) -> Tensor:
@@ -85,7 +95,8 @@ class Trainer:
         dataset: What it is trained on.
         settings: How.
         seed: Of shuffling, augmentation and dropout.
-        loss: One loss for each sample; cross-entropy with the labels by default.
+        loss: One loss for each sample; cross-entropy with the labels by default, smoothed as the
+            settings say.
     """
 
     def __init__(
@@ -95,13 +106,13 @@ class Trainer:
         settings: TrainSettings,
         *,
         seed: int,
-        loss: Loss = cross_entropy,
+        loss: Loss | None = None,
     ) -> None:
         self.settings = settings
         self.epochs_done = 0
         self._accelerator = Accelerator()
         self._seed = seed
-        self._loss = loss
+        self._loss = loss or cross_entropy(settings.label_smoothing)
         self._count = len(dataset)
         optimizer = torch.optim.SGD(
             _parameter_groups(network, settings.weight_decay),
@@ -109,6 +120,8 @@ class Trainer:
             momentum=settings.momentum,
             nesterov=settings.nesterov and settings.momentum > 0,
         )
+        # Pixels come with their channels last: kernels that read them so are up to twice as fast.
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._network, self._optimizer = self._accelerator.prepare(network, optimizer)
         self._batches = Batches(
             dataset,
@@ -226,7 +239,7 @@ def fit(
     *,
     seed: int,
     sample_weights: Weights | None = None,
-    loss: Loss = cross_entropy,
+    loss: Loss | None = None,
     checkpoint: Path | None = None,
     log_dir: Path | None = None,
     what: str = "training",
@@ -241,7 +254,7 @@ def fit(
         settings: How.
         seed: Of shuffling, augmentation and dropout.
         sample_weights: ``(N,)``; the loss is ``mean(W_i * loss_i)``.
-        loss: One loss for each sample.
+        loss: One loss for each sample; cross-entropy as the settings say by default.
         checkpoint: File to go on from where it exists; written after every epoch.
         log_dir: Folder for TensorBoard's logs.
         what: What is being trained, for the progress bar.
@@ -274,11 +287,13 @@ def _run_hash(
     settings: TrainSettings,
     seed: int,
     sample_weights: Weights | None,
-    loss: Loss,
+    loss: Loss | None,
 ) -> str:
     """Hash everything that the trained network depends on; ``network`` as it starts."""
     weights = None if sample_weights is None else hash_array(sample_weights)
-    name = getattr(loss, "__qualname__", type(loss).__qualname__)
+    name = "cross_entropy"
+    if loss is not None:
+        name = getattr(loss, "__qualname__", type(loss).__qualname__)
     start, data = hash_network(network), dataset.fingerprint
     return hash_json([start, data, settings.model_dump(), seed, weights, name])
 

@@ -19,6 +19,8 @@ class TrainSettings(Frozen):
         momentum: Of the gradient.
         nesterov: Whether the gradient is taken ahead of the momentum.
         weight_decay: Of weights; biases and normalisation are spared.
+        label_smoothing: Share of each label that is spread over all classes; of the cross-entropy
+            with the labels alone.
         schedule: ``cosine`` falls to zero at the last step; ``constant`` does not fall.
         warmup_epochs: Time over which the rate rises from zero.
         augment: How images are changed at random.
@@ -31,6 +33,7 @@ class TrainSettings(Frozen):
     momentum: float = Field(default=0.9, ge=0, lt=1)
     nesterov: bool = True
     weight_decay: float = Field(default=5e-4, ge=0)
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     schedule: Literal["cosine", "constant"] = "cosine"
     warmup_epochs: float = Field(default=0.0, ge=0)
     augment: Augment = "crop_flip"
