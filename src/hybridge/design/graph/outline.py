@@ -1,5 +1,7 @@
 """A network by name as a `Graph`, to be priced: without storage for weights where that works."""
 
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -9,7 +11,9 @@ from hybridge.design.nets.network import build
 from hybridge.errors import ConfigError, HybridgeError
 
 
-def outline(name: str, *, class_count: int, resolution: int, channels: int) -> Graph:
+def outline(
+    name: str, *, class_count: int, resolution: int, channels: int, **options: Any
+) -> Graph:
     """Return the graph of a network whose weights do not matter.
 
     Args:
@@ -17,6 +21,7 @@ def outline(name: str, *, class_count: int, resolution: int, channels: int) -> G
         class_count: Number of classes, ``K``.
         resolution: Height and width of its images, in pixels.
         channels: Channels of its images.
+        options: What else its builder takes.
 
     Raises:
         UnknownNameError: No network has this name.
@@ -25,21 +30,27 @@ def outline(name: str, *, class_count: int, resolution: int, channels: int) -> G
     """
     shape = (channels, resolution, resolution)
     try:
-        graph = _outline(name, class_count, shape, "meta")
+        graph = _outline(name, class_count, shape, "meta", options)
     except HybridgeError as error:
         if ":" not in name or not _wants_values(error):
             raise
-        graph = _outline(name, class_count, shape, "cpu")
+        graph = _outline(name, class_count, shape, "cpu", options)
     logits = graph[graph.output].output_shape
     if logits != (class_count,):
         raise ConfigError(f"{name}: expected {class_count} logits for an image, got {logits}")
     return graph
 
 
-def _outline(name: str, class_count: int, shape: tuple[int, int, int], device: str) -> Graph:
+def _outline(
+    name: str,
+    class_count: int,
+    shape: tuple[int, int, int],
+    device: str,
+    options: dict[str, Any],
+) -> Graph:
     with torch.random.fork_rng(devices=[]), torch.device(device):
         try:
-            network = build(name, class_count)
+            network = build(name, class_count, **options)
             example = torch.zeros(1, *shape)
         except HybridgeError:
             raise

@@ -1,6 +1,7 @@
 """Networks by name, and the weights they start from."""
 
 from hybridge.design.nets import alexnet as alexnet
+from hybridge.design.nets import families as families
 from hybridge.design.nets import imagenet_resnet as imagenet_resnet
 from hybridge.design.nets import resnet as resnet
 from hybridge.design.nets import small as small
