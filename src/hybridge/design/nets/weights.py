@@ -79,7 +79,7 @@ def load_weights(
     """
     stored = {_rename(key, prefixes or {}): value for key, value in read_weights(path).items()}
     own = network.state_dict()
-    _check(_shapes(own), {key: tuple(value.shape) for key, value in stored.items()}, path)
+    check_shapes(shapes_of(own), {key: tuple(value.shape) for key, value in stored.items()}, path)
     for key, value in stored.items():
         if not torch.isfinite(value).all():
             raise DataError(f"{path}: expected finite weights, got others in {key}; train it again")
@@ -93,7 +93,7 @@ def check_weights(
     network: nn.Module, path: Path, *, prefixes: Mapping[str, str] | None = None
 ) -> None:
     """Raise what `load_weights` would, but for weights that are not finite: none is read."""
-    _check(_shapes(network.state_dict()), _stored_shapes(path, prefixes or {}), path)
+    check_shapes(shapes_of(network.state_dict()), _stored_shapes(path, prefixes or {}), path)
 
 
 def stored_class_count(network: nn.Module, path: Path, prefixes: Mapping[str, str]) -> int | None:
@@ -103,7 +103,8 @@ def stored_class_count(network: nn.Module, path: Path, prefixes: Mapping[str, st
     return shape[0] if shape else None
 
 
-def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, Shape]:
+def shapes_of(tensors: Mapping[str, Tensor]) -> dict[str, Shape]:
+    """Return the shape of every tensor, by key."""
     return {key: tuple(value.shape) for key, value in tensors.items()}
 
 
@@ -121,8 +122,14 @@ def _rename(key: str, prefixes: Mapping[str, str]) -> str:
     return prefixes[longest] + key[len(longest) :]
 
 
-def _check(own: Mapping[str, Shape], stored: Mapping[str, Shape], path: Path) -> None:
-    """Raise `DataError` that lists missing, unexpected and misshapen keys."""
+def check_shapes(own: Mapping[str, Shape], stored: Mapping[str, Shape], path: Path) -> None:
+    """Raise `DataError` that lists missing, unexpected and misshapen keys.
+
+    Args:
+        own: Shapes of the network's weights and buffers, by key.
+        stored: Shapes in the file, by the network's keys.
+        path: The file, for the message.
+    """
     problems = {
         "missing": [key for key in own if key not in stored and not key.endswith(_COUNTER)],
         "unexpected": [key for key in stored if key not in own],
