@@ -53,13 +53,21 @@ class MobileNet(Classifier):
         class_count: ``K``.
         outline: What to build.
         channels: Channels of the image.
+        blocks: Inverted residuals instead of the outline's, which give as many channels.
     """
 
-    def __init__(self, class_count: int, outline: MobileNetOutline, channels: int = 3) -> None:
+    def __init__(
+        self,
+        class_count: int,
+        outline: MobileNetOutline,
+        channels: int = 3,
+        *,
+        blocks: nn.Sequential | None = None,
+    ) -> None:
         super().__init__()
         stem, act = outline.stem_channels, outline.act
         self.stem = convolution(channels, stem, 3, stride=outline.stem_stride, act=act)
-        self.blocks = nn.Sequential(*(MBConv(block) for block in outline.blocks))
+        self.blocks = blocks or nn.Sequential(*(MBConv(block) for block in outline.blocks))
         features = outline.blocks[-1].out_channels
         self.final: nn.Module = nn.Identity()
         if outline.final_channels is not None:

@@ -1,0 +1,1 @@
+"""Networks that share weights: the supernet, and what is taken out of it."""
