@@ -35,6 +35,8 @@ class MobileNetOutline:
         last_channels: Features after pooling; None leaves the pooled channels.
         act: Activation of stem and head.
         dropout: Share of features that training leaves out.
+        last_bias: Whether the layer that gives `last_channels` adds a bias.
+        norm_eps: What normalisation adds to variances.
     """
 
     stem_channels: int
@@ -44,6 +46,8 @@ class MobileNetOutline:
     last_channels: int | None
     act: Activation = "h_swish"
     dropout: float = 0.0
+    last_bias: bool = False
+    norm_eps: float = 1e-5
 
 
 class MobileNet(Classifier):
@@ -67,7 +71,9 @@ class MobileNet(Classifier):
         super().__init__()
         stem, act = outline.stem_channels, outline.act
         self.stem = convolution(channels, stem, 3, stride=outline.stem_stride, act=act)
-        self.blocks = blocks or nn.Sequential(*(MBConv(block) for block in outline.blocks))
+        if blocks is None:
+            blocks = nn.Sequential(*(MBConv(block) for block in outline.blocks))
+        self.blocks = blocks
         features = outline.blocks[-1].out_channels
         self.final: nn.Module = nn.Identity()
         if outline.final_channels is not None:
@@ -77,11 +83,15 @@ class MobileNet(Classifier):
         self.last: nn.Module = nn.Identity()
         if outline.last_channels is not None:
             self.last = nn.Sequential(
-                nn.Conv2d(features, outline.last_channels, 1, bias=False), activation(act)
+                nn.Conv2d(features, outline.last_channels, 1, bias=outline.last_bias),
+                activation(act),
             )
             features = outline.last_channels
         self.dropout = nn.Dropout(outline.dropout)
         self.classifier = nn.Linear(features, class_count)
+        for module in self.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.eps = outline.norm_eps
         initialise(self)
 
     @property

@@ -80,6 +80,7 @@ class Block:
         stride: Of the depthwise convolution.
         act: Activation after expansion and depthwise convolution.
         squeeze: Channels of its squeeze and excitation; None has none.
+        skips: Whether what it reads is added to what it gives, where shapes allow.
     """
 
     in_channels: int
@@ -89,11 +90,12 @@ class Block:
     stride: int = 1
     act: Activation = "relu"
     squeeze: int | None = None
+    skips: bool = True
 
     @property
     def residual(self) -> bool:
         """Whether what it reads is added to what it gives."""
-        return self.stride == 1 and self.in_channels == self.out_channels
+        return self.skips and self.stride == 1 and self.in_channels == self.out_channels
 
 
 class MBConv(nn.Module):
