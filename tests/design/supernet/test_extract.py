@@ -1,17 +1,16 @@
 """Networks taken out of a supernet: their function is the active path's, exactly."""
 
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
 from hybridge.design.nets.architecture import Architecture
 from hybridge.design.nets.families import families
-from hybridge.design.supernet.extract import extract
+from hybridge.design.supernet.extract import extract, sort_channels
 from hybridge.design.supernet.supernet import Supernet
-
-SMALL = families.get("elastic_small")
+from hybridge.errors import ConfigError
 
 
 def supernet_of(name: str, channels: int = 3) -> Supernet:
@@ -31,10 +30,6 @@ def supernet_of(name: str, channels: int = 3) -> Supernet:
 def drawn(name: str, count: int) -> list[Architecture]:
     space, rng = families.get(name).space, np.random.default_rng(0)
     return [space.smallest, space.largest, *(space.random(rng) for _ in range(count - 2))]
-
-
-def statistics(network: nn.Module) -> dict[str, torch.Tensor]:
-    return {name: value for name, value in network.named_buffers() if "running" in name}
 
 
 def assert_same(supernet: Supernet, architecture: Architecture, images: torch.Tensor) -> None:
@@ -59,3 +54,45 @@ def test_evaluates_as_the_active_path_to_the_last_bit(name: str, count: int, sid
 def test_trains_as_the_active_path(architecture: Architecture) -> None:
     supernet, images = supernet_of("elastic_small").train(), torch.randn(4, 3, 16, 16)
     assert_same(supernet, architecture, images)
+
+
+def shuffled(supernet: Supernet) -> None:
+    """Give every channel an importance of its own, in no order."""
+    for name, value in supernet.state_dict().items():
+        if name.endswith(("project.conv.weight", "squeeze.expand.weight")):
+            value.mul_(torch.rand(value.shape[1]).view(1, -1, 1, 1) + 0.5)
+
+
+@torch.no_grad()
+def answers(supernet: Supernet, expansion: int, images: torch.Tensor) -> torch.Tensor:
+    largest = supernet.family.space.largest
+    expansions = (expansion,) * len(largest.expansions)
+    supernet.activate(replace(largest, expansions=expansions))
+    return supernet.eval()(images)
+
+
+@pytest.mark.parametrize("trained", [(), (3,), (3, 4)])
+def test_sorting_leaves_the_largest_network_and_what_was_trained(trained: tuple[int, ...]) -> None:
+    supernet, images = supernet_of("elastic_small"), torch.randn(4, 3, 16, 16)
+    shuffled(supernet)
+    before = {expansion: answers(supernet, expansion, images) for expansion in (2, 3, 4)}
+    sort_channels(supernet, trained)
+    for expansion in {4, *trained}:
+        torch.testing.assert_close(answers(supernet, expansion, images), before[expansion])
+    for expansion in {2, 3} - set(trained):
+        assert not torch.allclose(answers(supernet, expansion, images), before[expansion])
+
+
+def test_the_first_channels_are_the_most_important() -> None:
+    supernet = supernet_of("ofa_mbv3_w1.0")
+    shuffled(supernet)
+    sort_channels(supernet)
+    for name, value in list(supernet.named_parameters())[20:]:
+        if name.endswith(("project.conv.weight", "squeeze.expand.weight")):
+            importance = value.abs().sum((0, 2, 3))
+            assert (importance.diff() <= 1e-4).all(), name
+
+
+def test_expansions_of_another_family_are_refused() -> None:
+    with pytest.raises(ConfigError, match="expansions"):
+        sort_channels(supernet_of("elastic_small"), (6,))

@@ -1,31 +1,44 @@
 """Batch normalisation recalibrated: the statistics of what it really reads, in one pass."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
+from hybridge.errors import ConfigError
+
 
 @torch.no_grad()
-def recalibrate(module: nn.Module, inputs: Tensor) -> Tensor:
-    """Give every batch normalisation in ``module`` the statistics of one large batch.
+def recalibrate(module: nn.Module, inputs: Tensor | Iterable[Tensor]) -> Tensor:
+    """Give every batch normalisation in ``module`` the statistics of one large batch, or of many.
 
     Layer after layer sees what the recalibrated layers before it give, so the statistics are those
-    of the batch exactly.
+    of the batch exactly. Those of many batches are their plain mean, whatever their sizes.
 
     Args:
         module: Whose norms are changed in place; put into evaluation mode.
-        inputs: What it reads: ``(B, ...)``, as many as the statistics are to be of.
+        inputs: What it reads: ``(B, ...)``, as many as the statistics are to be of; or batches of
+            them, where so many do not fit into memory.
 
     Returns:
-        What it gives for ``inputs``.
+        What it gives for ``inputs``, each batch normalised by its own statistics: ``(B, ...)``,
+        batch after batch.
+
+    Raises:
+        ConfigError: There is no batch.
     """
     module.eval()
     found = [each for each in module.modules() if isinstance(each, nn.BatchNorm2d)]
     with _averaging(found):
-        outputs: Tensor = module(inputs)
-    return outputs
+        outputs = [module(batch) for batch in _batches(inputs)]
+    if not outputs:
+        raise ConfigError("expected at least one batch to take statistics of, got none")
+    return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
+
+
+def _batches(inputs: Tensor | Iterable[Tensor]) -> Iterable[Tensor]:
+    return (inputs,) if isinstance(inputs, Tensor) else inputs
 
 
 @contextmanager
@@ -33,7 +46,7 @@ def _averaging(norms: list[nn.BatchNorm2d]) -> Iterator[None]:
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.reset_running_stats()
-        norm.momentum = None  # the plain mean of all batches, here of one
+        norm.momentum = None  # the plain mean of all batches
         norm.train()
     try:
         yield
