@@ -17,12 +17,14 @@ from hybridge import __version__
 from hybridge.errors import ConfigError, RefusedError, SignatureError
 from hybridge.plan.tensors import TensorSpec
 from hybridge.runtime.cloud.batcher import Batching
+from hybridge.runtime.cloud.guard import Guard
 from hybridge.runtime.cloud.loop import LoopThread
 from hybridge.runtime.cloud.models import Models
 from hybridge.runtime.cloud.service import CloudService, verdict
 from hybridge.runtime.wire import oip
 from hybridge.runtime.wire import oip_pb2 as pb
 from hybridge.runtime.wire.message import Array
+from hybridge.runtime.wire.trust import Access
 
 _log = logging.getLogger(__name__)
 
@@ -41,23 +43,41 @@ class CloudServer:
         service: What answers.
         host: Address to listen at.
         port: Port to listen at; 0 for any that is free.
+        access: Who may ask, and how; None for anybody on this machine.
     """
 
-    def __init__(self, service: CloudService, host: str = "127.0.0.1", port: int = 8001) -> None:
+    def __init__(
+        self,
+        service: CloudService,
+        host: str = "127.0.0.1",
+        port: int = 8001,
+        access: Access | None = None,
+    ) -> None:
         self._service = service
         self._host = host
         self.port = port
-        self._server = grpc.aio.server(options=_OPTIONS)
+        self._access = access or Access()
+        tokens = self._access.tokens
+        guards = [] if tokens is None else [Guard(tokens)]
+        self._server = grpc.aio.server(interceptors=guards, options=_OPTIONS)
         self._server.add_generic_rpc_handlers([self._handlers()])
 
     async def start(self) -> None:
         """Listen, and set ``port`` to the one that was bound.
 
-        Raises `ConfigError` where the port is taken or the address is not this machine's.
+        Raises `ConfigError` where the port is taken, the address is not this machine's, or
+        ``access`` forbids to listen there or names files that cannot be used.
         """
-        address = f"[{self._host}]" if ":" in self._host else self._host
+        self._access.check_host(self._host)
+        tls = self._access.tls
+        credentials = None if tls is None else tls.credentials()
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        address = f"{host}:{self.port}"
         try:
-            bound = self._server.add_insecure_port(f"{address}:{self.port}")
+            if credentials is None:
+                bound = self._server.add_insecure_port(address)
+            else:
+                bound = self._server.add_secure_port(address, credentials)
         except RuntimeError as error:
             raise self._cannot_listen() from error
         if bound == 0:
@@ -165,6 +185,7 @@ def serve(
     *,
     batching: Batching | None = None,
     grace_s: float = 10.0,
+    access: Access | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT, then answer what has been taken and return.
 
@@ -176,26 +197,41 @@ def serve(
         port: Port to listen at; 0 for any that is free.
         batching: How requests are run together; None for the defaults.
         grace_s: How long requests under way may take once it is told to stop.
+        access: Who may ask, and how; None for anybody on this machine. On SIGHUP its files are
+            read again; where they cannot be used, it goes on with what it has.
 
-    Raises `ConfigError` where the port is taken.
+    Raises `ConfigError` where the port is taken, or ``access`` forbids to listen at ``host``.
     """
-    asyncio.run(_serve(models, host, port, batching, grace_s))
+    asyncio.run(_serve(models, host, port, batching, grace_s, access or Access()))
 
 
 async def _serve(
-    models: Models, host: str, port: int, batching: Batching | None, grace_s: float
+    models: Models,
+    host: str,
+    port: int,
+    batching: Batching | None,
+    grace_s: float,
+    access: Access,
 ) -> None:
     service = CloudService(models, batching)
-    server = CloudServer(service, host, port)
+    server = CloudServer(service, host, port, access)
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
+    loop.add_signal_handler(signal.SIGHUP, _renew, access)
     await server.start()
     ready = {"event": "ready", "host": host, "port": server.port, "programs": models.names}
     print(json.dumps(ready), file=sys.stdout, flush=True)
     await stopped.wait()
     await server.stop(grace_s)
+
+
+def _renew(access: Access) -> None:
+    try:
+        access.renew()
+    except ConfigError as error:
+        _log.error("what cannot be read again stays as it was: %s", error)
 
 
 @contextmanager
@@ -206,6 +242,7 @@ def serving(
     *,
     batching: Batching | None = None,
     grace_s: float = 10.0,
+    access: Access | None = None,
 ) -> Iterator[str]:
     """Serve on a thread of this process for as long as the context lasts.
 
@@ -218,7 +255,7 @@ def serving(
 
     async def start() -> CloudServer:
         service = CloudService(models, batching)
-        server = CloudServer(service, host, port)
+        server = CloudServer(service, host, port, access)
         await server.start()
         return server
 

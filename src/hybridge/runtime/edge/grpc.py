@@ -11,6 +11,8 @@ from hybridge.runtime.clock import limit_ms
 from hybridge.runtime.wire import oip
 from hybridge.runtime.wire import oip_pb2 as pb
 from hybridge.runtime.wire.message import REFUSALS, Message, Reply, UnsentError
+from hybridge.runtime.wire.tokens import authorization
+from hybridge.runtime.wire.trust import Tls, open_channel
 
 _OPTIONS = [
     ("grpc.max_receive_message_length", oip.MAX_MESSAGE_BYTES),
@@ -40,8 +42,12 @@ class GrpcTransport(Closing):
             called alike.
         version: Version to ask for, for a server that has its own, such as ``1``; the program's
             hash where None. The hash crosses as a parameter in any case.
+        tls: How to encrypt, and whom to trust; in plaintext where None.
+        token: Sent with every message, so that the cloud knows who asks.
+        insecure: Whether to speak beyond this machine in plaintext.
 
-    Raises `ConfigError` where ``timeout_ms`` is NaN.
+    Raises `ConfigError` where ``timeout_ms`` is NaN, the target would be spoken to in plaintext
+    unasked for, ``token`` is none, or files that ``tls`` names cannot be used.
     """
 
     def __init__(
@@ -51,12 +57,16 @@ class GrpcTransport(Closing):
         *,
         names: Mapping[str, str] | None = None,
         version: str | None = None,
+        tls: Tls | None = None,
+        token: str | None = None,
+        insecure: bool = False,
     ) -> None:
         self.target = target
         self._names = dict(names or {})
         self._version = version
         self.timeout_ms = limit_ms(timeout_ms, "timeout_ms")
-        self._channel = grpc.insecure_channel(target, options=_OPTIONS)
+        self._channel = open_channel(target, tls, _OPTIONS, insecure=insecure)
+        self._headers = None if token is None else authorization(token)
         # Bytes in and out: the sizes that cross are then known without a second serialisation.
         self._infer = self._channel.unary_unary(
             f"/{oip.SERVICE}/ModelInfer", request_serializer=bytes, response_deserializer=bytes
@@ -71,7 +81,9 @@ class GrpcTransport(Closing):
         within_ms = self.timeout_ms if timeout_ms is None else limit_ms(timeout_ms, "timeout_ms")
         request = self._request(message)
         try:
-            response: bytes = self._infer(request, timeout=max(within_ms, 0.0) / 1e3)
+            response: bytes = self._infer(
+                request, timeout=max(within_ms, 0.0) / 1e3, metadata=self._headers
+            )
         except grpc.RpcError as error:
             raise self._translated(error, within_ms) from error
         except ValueError as error:  # raised for a closed channel, and for nothing else

@@ -1,0 +1,49 @@
+"""The guard at the door: a request without a token that is known goes no further."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import grpc
+import grpc.aio
+
+from hybridge.runtime.wire import oip
+from hybridge.runtime.wire.tokens import AUTHORIZATION, Tokens
+
+#: What whoever watches over the server may ask without a token: whether it lives.
+OPEN = frozenset(f"/{oip.SERVICE}/{method}" for method in ("ServerLive", "ServerReady"))
+
+#: One text for every fault of a token, so that nothing can be learnt from it.
+_REFUSAL = "expected a header 'authorization: Bearer TOKEN' with a token that this server knows"
+
+
+class Guard(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # gRPC has no types
+    """Refuses calls without a token with ``UNAUTHENTICATED``, before their message is read.
+
+    Args:
+        tokens: Those that are taken; may be replaced while it stands.
+    """
+
+    def __init__(self, tokens: Tokens) -> None:
+        self.tokens = tokens
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[Any], Awaitable[Any]],
+        handler_call_details: Any,
+    ) -> Any:
+        """Return the handler of a call, or one that refuses it."""
+        if handler_call_details.method in OPEN or self._knows(handler_call_details):
+            return await continuation(handler_call_details)
+        return _REFUSING
+
+    def _knows(self, call: Any) -> bool:
+        headers = [value for name, value in call.invocation_metadata if name == AUTHORIZATION]
+        return len(headers) == 1 and self.tokens.accepts(str(headers[0]))
+
+
+async def _refuse(messages: Any, context: Any) -> None:
+    await context.abort(grpc.StatusCode.UNAUTHENTICATED, _REFUSAL)
+
+
+# A handler of streams is called before any message is received, one of single messages after.
+_REFUSING = grpc.stream_stream_rpc_method_handler(_refuse)
