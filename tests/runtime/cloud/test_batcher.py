@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from hybridge.errors import BundleError, ConfigError
-from hybridge.runtime.cloud.batcher import Batcher, Batching, DrainingError, ExpiredError
+from hybridge.runtime.cloud.admission import ExpiredError
+from hybridge.runtime.cloud.batcher import Batcher, Batching, DrainingError
 
 
 class Model:
@@ -46,7 +47,7 @@ def test_each_request_gets_its_own_rows():
         return answers
 
     for i, answer in enumerate(run(scenario())):
-        np.testing.assert_array_equal(answer["y"], [2 * i, 2 * i + 1])
+        np.testing.assert_array_equal(answer.outputs["y"], [2 * i, 2 * i + 1])
 
 
 def test_what_comes_while_the_model_is_busy_is_run_together():
@@ -104,7 +105,7 @@ def test_a_long_request_is_computed_in_parts():
         await batcher.close()
         return answer
 
-    np.testing.assert_array_equal(run(scenario())["y"], np.arange(10) * 2)
+    np.testing.assert_array_equal(run(scenario()).outputs["y"], np.arange(10) * 2)
     assert model.sizes == [4, 4, 2]
 
 
@@ -125,7 +126,7 @@ def test_what_expires_in_the_queue_is_not_computed():
 
     _, late, patient = run(scenario())
     assert isinstance(late, ExpiredError)
-    assert patient["y"] == [4]
+    assert patient.outputs["y"] == [4]
     assert model.sizes == [1, 1]
 
 
@@ -161,7 +162,7 @@ def test_a_failing_model_fails_its_requests_and_no_others():
         await batcher.close()
         return answer
 
-    assert run(scenario())["y"] == [1]
+    assert run(scenario()).outputs["y"] == [1]
 
 
 def test_outputs_without_a_batch_axis_are_refused():
@@ -189,7 +190,7 @@ def test_closing_finishes_what_is_queued_and_takes_no_more():
         await closing
         return await asyncio.gather(*queued)
 
-    assert [float(answer["y"][0]) for answer in run(scenario())] == [0, 2, 4, 6, 8]
+    assert [float(answer.outputs["y"][0]) for answer in run(scenario())] == [0, 2, 4, 6, 8]
 
 
 def test_the_event_loop_is_free_while_a_model_computes():
@@ -240,4 +241,4 @@ def test_a_request_that_fails_does_not_fail_its_neighbours():
 
     answers = run(scenario())
     assert isinstance(answers.pop(2), BundleError)
-    assert [answer["y"].tolist() for answer in answers] == [[0], [2], [6]]
+    assert [answer.outputs["y"].tolist() for answer in answers] == [[0], [2], [6]]

@@ -7,7 +7,8 @@ import pytest
 
 from hybridge.codecs.codec import Encoded, codec_named
 from hybridge.errors import BundleError, DataError, SignatureError, UnknownNameError
-from hybridge.runtime.cloud.batcher import Batching, DrainingError, ExpiredError
+from hybridge.runtime.cloud.admission import ExpiredError, OverloadedError
+from hybridge.runtime.cloud.batcher import Batching, DrainingError
 from hybridge.runtime.cloud.models import Models, OtherVersionError, UnservedError
 from hybridge.runtime.cloud.service import CloudService, verdict
 from hybridge.runtime.sessions import ProgramSession
@@ -137,12 +138,13 @@ def test_concurrent_requests_are_batched(program, monkeypatch):
         (UnservedError("a"), "NOT_FOUND"),
         (OtherVersionError("a"), "FAILED_PRECONDITION"),
         (ExpiredError("a"), "DEADLINE_EXCEEDED"),
+        (OverloadedError("a", 0.0), "RESOURCE_EXHAUSTED"),
         (DrainingError("a"), "UNAVAILABLE"),
     ],
 )
 def test_a_clients_own_mistakes_are_told(error, status):
     assert verdict(error).status == status
-    assert verdict(error).text == "a"
+    assert verdict(error).text == str(error)
 
 
 def test_what_a_client_reads_is_short():

@@ -15,13 +15,12 @@ from typing import Any
 import numpy as np
 
 from hybridge.errors import BundleError, ConfigError, TransportError
+from hybridge.runtime.cloud.admission import Admission, ExpiredError
 
 Array = np.ndarray[Any, Any]
 Tensors = Mapping[str, Array]
 
-
-class ExpiredError(TransportError):
-    """The request's time was spent before it could be computed."""
+SHUTTING_DOWN = "the server is shutting down; ask again, or another one"
 
 
 class DrainingError(TransportError):
@@ -36,10 +35,12 @@ class Batching:
         max_batch: Most rows that are computed at once; a longer request is computed in parts.
         max_wait_ms: How long an idle model waits for more rows before it begins. Under load,
             batches form without: they gather while the model is busy.
+        max_waiting: Most rows that wait for a model; what comes beyond is refused at once.
     """
 
     max_batch: int = 32
     max_wait_ms: float = 0.0
+    max_waiting: int = 1024
 
     def __post_init__(self) -> None:
         if self.max_batch < 1 or not 0 <= self.max_wait_ms < math.inf:
@@ -47,14 +48,32 @@ class Batching:
                 "expected max_batch of 1 or more and a finite max_wait_ms of 0 or more, "
                 f"got {self.max_batch} and {self.max_wait_ms}"
             )
+        if self.max_waiting < 1:
+            raise ConfigError(f"expected max_waiting of 1 or more rows, got {self.max_waiting}")
 
 
 @dataclass(frozen=True, slots=True)
+class Computed:
+    """What a request came to.
+
+    Attributes:
+        outputs: The program's outputs ``(B, ...)``, by name.
+        queue_ms: How long it waited for its batch to begin.
+        run_ms: How long its batch took.
+    """
+
+    outputs: dict[str, Array]
+    queue_ms: float
+    run_ms: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class _Waiting:
     tensors: Tensors
     rows: int
+    came_s: float
     expires_at_s: float | None
-    done: "asyncio.Future[dict[str, Array]]"
+    done: "asyncio.Future[Computed]"
 
 
 class Batcher:
@@ -66,9 +85,20 @@ class Batcher:
     Args:
         run: Computes a batch: inputs ``(M, ...)`` to outputs ``(M, ...)``, by name.
         batching: How long a batch may be, and may be waited for.
+        on_batch: Told the rows of every batch that has been computed.
+
+    Attributes:
+        admission: Where whoever submits gets a place first.
     """
 
-    def __init__(self, run: Callable[[Tensors], dict[str, Array]], batching: Batching) -> None:
+    def __init__(
+        self,
+        run: Callable[[Tensors], dict[str, Array]],
+        batching: Batching,
+        on_batch: Callable[[int], None] | None = None,
+    ) -> None:
+        self.admission = Admission(batching.max_batch, batching.max_waiting)
+        self._on_batch = on_batch
         self._run = run
         self._max_batch = batching.max_batch
         self._max_wait_s = batching.max_wait_ms / 1e3
@@ -79,7 +109,7 @@ class Batcher:
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="hybridge-model")
         self._draining = False
 
-    async def submit(self, tensors: Tensors, expires_at_s: float | None = None) -> dict[str, Array]:
+    async def submit(self, tensors: Tensors, expires_at_s: float | None = None) -> Computed:
         """Return the outputs ``(B, ...)`` for checked inputs ``(B, ...)``, by name.
 
         Args:
@@ -92,17 +122,27 @@ class Batcher:
             BundleError: The program failed.
         """
         if self._draining:
-            raise DrainingError("the server is shutting down; ask again, or another one")
+            raise DrainingError(SHUTTING_DOWN)
         loop = asyncio.get_running_loop()
         rows = len(next(iter(tensors.values())))
-        waiting = _Waiting(tensors, rows, expires_at_s, loop.create_future())
+        now_s = time.perf_counter()
+        waiting = _Waiting(tensors, rows, now_s, expires_at_s, loop.create_future())
         self._queue.append(waiting)
         self._rows += rows
         if self._rows >= self._max_batch:
             self._filled.set()
         if self._pump is None or self._pump.done():
             self._pump = loop.create_task(self._empty_queue())
-        return await waiting.done
+        try:
+            return await waiting.done
+        finally:
+            self._forget(waiting)
+
+    def _forget(self, waiting: _Waiting) -> None:
+        """Drop a request whose client has gone while it waited, and its tensors with it."""
+        if waiting.done.cancelled() and waiting in self._queue:
+            self._queue.remove(waiting)
+            self._rows -= waiting.rows
 
     async def close(self) -> None:
         """Finish what is queued, then stop the thread; takes nothing more from now on."""
@@ -150,14 +190,21 @@ class Batcher:
 
     async def _compute(self, batch: list[_Waiting]) -> None:
         loop = asyncio.get_running_loop()
+        rows = sum(waiting.rows for waiting in batch)
+        began_s = time.perf_counter()
         try:
-            answers = await loop.run_in_executor(self._worker, self._run_together, batch)
+            with self.admission.run(rows):
+                answers = await loop.run_in_executor(self._worker, self._run_together, batch)
         except Exception as error:
             await self._compute_apart(batch, error)
             return
+        run_ms = (time.perf_counter() - began_s) * 1e3
+        if self._on_batch is not None:
+            self._on_batch(rows)
         for waiting, answer in zip(batch, answers, strict=True):
             if not waiting.done.done():
-                waiting.done.set_result(answer)
+                queue_ms = (began_s - waiting.came_s) * 1e3
+                waiting.done.set_result(Computed(answer, queue_ms, run_ms))
 
     async def _compute_apart(self, batch: list[_Waiting], error: Exception) -> None:
         """Compute each request of a batch that failed by itself: its neighbours may be well."""

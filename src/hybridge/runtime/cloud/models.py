@@ -23,14 +23,21 @@ class Models:
     Args:
         bundles: The cloud programs of each bundle, by the bundle's name.
         threads: Threads within one operator of a session; 0 for one per core.
+        loaded: Models whose programs are not loaded again where they are the same.
 
     Raises:
         ConfigError: There is no program to serve.
         BundleError: A program cannot be loaded.
     """
 
-    def __init__(self, bundles: Mapping[str, Iterable[Program]], threads: int = 1) -> None:
+    def __init__(
+        self,
+        bundles: Mapping[str, Iterable[Program]],
+        threads: int = 1,
+        loaded: "Models | None" = None,
+    ) -> None:
         self._sessions: dict[str, ProgramSession] = {}
+        self._loaded = {} if loaded is None else loaded._sessions
         self._names: dict[str, list[str]] = {}
         for bundle, programs in bundles.items():
             for program in programs:
@@ -40,10 +47,12 @@ class Models:
                 f"expected at least one cloud program to serve, found none in {sorted(bundles)}; "
                 "give a bundle whose plan has a step in the cloud"
             )
+        self._loaded = {}
 
     def _add(self, bundle: str, program: Program, threads: int) -> None:
         if program.sha256 not in self._sessions:
-            self._sessions[program.sha256] = ProgramSession(program, threads)
+            loaded = self._loaded.get(program.sha256)
+            self._sessions[program.sha256] = loaded or ProgramSession(program, threads)
         for name in (program.name, f"{bundle}/{program.name}"):
             hashes = self._names.setdefault(name, [])
             if program.sha256 not in hashes:
