@@ -24,7 +24,7 @@ from hybridge.recipes.tree_methods import TREE, Method, branches_met, find_metho
 from hybridge.recipes.tree_scene import TreeScene, open_scene, problem_of, with_image_bytes
 from hybridge.recipes.tree_schema import TreeRecipe
 
-Memo = dict[Composition, Measured]
+Memo = dict[Composition, Measured[float]]
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from hybridge.design.search.problem import Measured
 class BestHome:
     """What to do on the edge where the cloud does not answer: the best that is known by then."""
 
-    def __init__(self, problem: TreeProblem, memo: Mapping[Composition, Measured]) -> None:
+    def __init__(self, problem: TreeProblem, memo: Mapping[Composition, Measured[float]]) -> None:
         self._problem = problem
         self._memo = memo
 

@@ -38,7 +38,7 @@ METHODS = (
 #: Bandwidths at which surgery may change its mind lie between these, so many to a decade.
 _LOWEST_BPS, _HIGHEST_BPS, _STEPS = 1e4, 1e9, 200
 
-Memo = MutableMapping[Composition, Measured]
+Memo = MutableMapping[Composition, Measured[float]]
 
 
 @dataclass(frozen=True)

@@ -19,10 +19,10 @@ from torch import Tensor, nn
 from hybridge.data.dataset import Dataset, subset
 from hybridge.design.modeltree.choices import Composition
 from hybridge.design.modeltree.compose import PrefixRunner, run
-from hybridge.design.modeltree.joint import logits_of
 from hybridge.design.modeltree.library import Library
 from hybridge.design.search.problem import Measured
 from hybridge.design.store import Arrays, Store
+from hybridge.design.train.distill import logits_of
 from hybridge.design.train.loop import fit
 from hybridge.design.train.settings import TrainSettings
 from hybridge.errors import ConfigError
@@ -49,7 +49,7 @@ class HeldOut:
         return float((logits.argmax(1) == self.labels).double().mean())
 
 
-def _keep(store: Store, of: Sequence[Any], judge: Callable[[], float]) -> Measured:
+def _keep(store: Store, of: Sequence[Any], judge: Callable[[], float]) -> Measured[float]:
     """Return a kept accuracy and the seconds that it took, judged first where nothing is kept."""
 
     def compute() -> Arrays:
@@ -85,7 +85,7 @@ class LibraryEvaluator:
             *(hash_array(calibration.numpy()), held_out.fingerprint),
         ]
 
-    def accuracy(self, composition: Composition) -> Measured:
+    def accuracy(self, composition: Composition) -> Measured[float]:
         """Return the share of held-out images answered right, and the seconds that it took."""
 
         def judge() -> float:
@@ -140,7 +140,7 @@ class DistillEvaluator:
             *(self._settings.model_dump(mode="json"), seed),
         ]
 
-    def accuracy(self, composition: Composition) -> Measured:
+    def accuracy(self, composition: Composition) -> Measured[float]:
         """Return the share of held-out images answered right, and the seconds that it took."""
 
         def judge() -> float:
@@ -192,7 +192,7 @@ class PredictEvaluator:
         square = rows.T @ rows + ridge * np.eye(rows.shape[1])
         self._weights = np.linalg.solve(square, rows.T @ (accuracies - self._mean))
 
-    def accuracy(self, composition: Composition) -> Measured:
+    def accuracy(self, composition: Composition) -> Measured[float]:
         """Return the predicted share, from 0 to 1; it takes no time."""
         guess = self._mean + float(self._row(composition) @ self._weights)
         return Measured(min(max(guess, 0.0), 1.0), 0.0)

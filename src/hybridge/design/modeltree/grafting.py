@@ -91,7 +91,7 @@ class Grafting:
         inner: Proposes trees.
     """
 
-    def __init__(self, problem: TreeProblem, inner: Algorithm[Tree, Composition]) -> None:
+    def __init__(self, problem: TreeProblem, inner: Algorithm[Tree, Composition, float]) -> None:
         self.inner, self.pool = inner, Pool(problem)
         self._graft: list[Tree] = []
 

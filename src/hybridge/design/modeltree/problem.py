@@ -38,7 +38,7 @@ class Costs(Protocol):
 class Evaluator(Protocol):
     """Tells how often a composed network is right."""
 
-    def accuracy(self, composition: Composition) -> Measured:
+    def accuracy(self, composition: Composition) -> Measured[float]:
         """Return the share of held-out images answered right, and the seconds that it took."""
 
 
@@ -92,7 +92,7 @@ class TreeProblem:
         found = (self.space.composition(branch_to(tree, path)) for path in leaves(self.space, tree))
         return tuple(dict.fromkeys(found))
 
-    def measure(self, part: Composition) -> Measured:
+    def measure(self, part: Composition) -> Measured[float]:
         """Return the accuracy of a composition."""
         return self.evaluator.accuracy(part)
 

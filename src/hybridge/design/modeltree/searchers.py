@@ -33,7 +33,7 @@ from hybridge.links.link import Link
 from hybridge.plan.tensors import Frozen
 from hybridge.registry import Registry
 
-TreeAlgorithm = Algorithm[Tree, Composition]
+TreeAlgorithm = Algorithm[Tree, Composition, float]
 
 
 class SurgerySettings(Frozen):

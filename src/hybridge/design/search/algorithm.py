@@ -6,9 +6,10 @@ from typing import Protocol, TypeVar
 from hybridge.design.search.problem import Part
 
 Proposal = TypeVar("Proposal")
+Told = TypeVar("Told", contravariant=True)
 
 
-class Algorithm(Protocol[Proposal, Part]):
+class Algorithm(Protocol[Proposal, Part, Told]):
     """Proposes candidates; `hybridge.design.search.run.search` measures and keeps the best.
 
     A deterministic function of its seed and of what it is told, so that a search that was
@@ -26,7 +27,7 @@ class Algorithm(Protocol[Proposal, Part]):
         self,
         candidates: Sequence[Proposal],
         scores: Sequence[float],
-        measures: Mapping[Part, float],
+        measures: Mapping[Part, Told],
     ) -> None:
         """Take in how good the candidates of the last `ask` are.
 

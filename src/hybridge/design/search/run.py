@@ -8,8 +8,9 @@ from typing import Generic
 
 from hybridge.design.search.algorithm import Algorithm, Proposal
 from hybridge.design.search.budget import Budget, Spent
-from hybridge.design.search.problem import Measured, Part, Problem
-from hybridge.errors import ConfigError
+from hybridge.design.search.problem import Measure, Measured, Part, Problem
+from hybridge.design.search.workers import InProcess, Workers
+from hybridge.errors import ConfigError, InfeasibleError
 from hybridge.progress import gauge
 
 
@@ -32,26 +33,62 @@ class HistoryRow:
 
 
 @dataclass(frozen=True, slots=True)
+class Tally:
+    """What a search took, and what it was spared.
+
+    Attributes:
+        candidates: Candidates scored.
+        evaluations: Distinct parts measured.
+        afresh_evaluations: Parts to measure if no candidate knew of another.
+        scoring_seconds: Own computing: asking, scoring and telling.
+        measuring_seconds: Measuring of the distinct parts.
+        afresh_measuring_seconds: Measuring of the parts if no candidate knew of another.
+    """
+
+    candidates: int = 0
+    evaluations: int = 0
+    afresh_evaluations: int = 0
+    scoring_seconds: float = 0.0
+    measuring_seconds: float = 0.0
+    afresh_measuring_seconds: float = 0.0
+
+    @property
+    def candidates_per_second(self) -> float:
+        """Candidates scored in a second, once their parts are measured."""
+        return self.candidates / max(self.scoring_seconds, 1e-9)
+
+    @property
+    def times_faster(self) -> float:
+        """How many times as long it would take to evaluate every candidate afresh."""
+        own = self.scoring_seconds
+        return (own + self.afresh_measuring_seconds) / max(own + self.measuring_seconds, 1e-9)
+
+
+@dataclass(frozen=True, slots=True)
 class SearchResult(Generic[Proposal]):
     """What a search found.
 
     Attributes:
-        best: Candidate with the highest score; the first of equals.
+        best: Candidate with the highest score among those that count; the first of equals.
         score: Its score.
         history: A row for every candidate, in order.
+        tally: What it took.
     """
 
     best: Proposal
     score: float
     history: tuple[HistoryRow, ...]
+    tally: Tally = Tally()
 
 
 def search(
-    problem: Problem[Proposal, Part],
-    algorithm: Algorithm[Proposal, Part],
+    problem: Problem[Proposal, Part, Measure],
+    algorithm: Algorithm[Proposal, Part, Measure],
     budget: Budget,
-    memo: MutableMapping[Part, Measured] | None = None,
+    memo: MutableMapping[Part, Measured[Measure]] | None = None,
     *,
+    counts: Callable[[Proposal], bool] = lambda candidate: True,
+    workers: Workers | None = None,
     what: str = "searching",
 ) -> SearchResult[Proposal]:
     """Run an algorithm until its budget is used up or it is done.
@@ -65,16 +102,22 @@ def search(
         algorithm: Fresh; proposes candidates.
         budget: Looked at after every candidate; the first is always scored.
         memo: Measures of parts, which several searches may share; filled in place.
+        counts: Whether a candidate is scored in full, and so may be the best; what is only
+            screened is not.
+        workers: Measure the new parts of what is asked together; this process where left out.
         what: What is being done, for the progress bar.
 
     Raises:
         ConfigError: The algorithm proposes nothing at all.
+        InfeasibleError: Every candidate that counts scores minus infinity.
     """
     with gauge(what) as show:
-        loop = _Loop(problem, {} if memo is None else memo, budget, show)
+        known = {} if memo is None else memo
+        loop = _Loop(problem, known, budget, show, counts, workers or InProcess())
         while not algorithm.done:
             with loop.timed():
                 candidates = algorithm.ask()
+            loop.begin(candidates)
             scores: list[float] = []
             for candidate in candidates:
                 scores.append(loop.take(candidate))
@@ -87,54 +130,74 @@ def search(
     return loop.result()
 
 
-class _Loop(Generic[Proposal, Part]):
+class _Loop(Generic[Proposal, Part, Measure]):
     """Measures and scores candidates, and keeps the books."""
 
     def __init__(
         self,
-        problem: Problem[Proposal, Part],
-        memo: MutableMapping[Part, Measured],
+        problem: Problem[Proposal, Part, Measure],
+        memo: MutableMapping[Part, Measured[Measure]],
         budget: Budget,
         draw: Callable[[float, str], None],
+        counts: Callable[[Proposal], bool],
+        workers: Workers,
     ) -> None:
         self.problem, self.memo, self.budget, self.draw = problem, memo, budget, draw
-        self.measures: dict[Part, float] = {}
-        self.seconds = 0.0
+        self.counts, self.workers = counts, workers
+        self.measures: dict[Part, Measure] = {}
         self.best: Sequence[Proposal] = ()
         self.score = float("-inf")
         self.history: list[HistoryRow] = []
         self._stale_candidates = 0
+        self._parts: Iterator[tuple[Part, ...]] = iter(())
+        self._arriving: Iterator[Measured[Measure]] = iter(())
+        self._own_s = self._measuring_s = self._afresh_s = 0.0
+        self._afresh_evaluations = 0
+
+    @property
+    def seconds(self) -> float:
+        return self._own_s + self._measuring_s
 
     @contextmanager
     def timed(self) -> Iterator[None]:
         """Charge the time of what is done within."""
         began = time.perf_counter()
         yield
-        self.seconds += time.perf_counter() - began
+        self._own_s += time.perf_counter() - began
+
+    def begin(self, candidates: Sequence[Proposal]) -> None:
+        """Hand all that is new of the candidates to the workers; `take` them in this order."""
+        with self.timed():
+            parts = [self.problem.parts(candidate) for candidate in candidates]
+        self._parts = iter(parts)
+        new = dict.fromkeys(part for each in parts for part in each if part not in self.memo)
+        self._arriving = self.workers.measure(self.problem, list(new)) if new else iter(())
 
     def take(self, candidate: Proposal) -> float:
-        """Measure what is new of a candidate, and return its score."""
-        with self.timed():
-            parts = self.problem.parts(candidate)
+        """Wait for what is new of a candidate, and return its score."""
+        parts = next(self._parts)
         for part in parts:
-            self._measure(part)
+            self._take_in(part)
+        self._afresh_evaluations += len(parts)
+        self._afresh_s += sum(self.memo[part].seconds for part in parts)
         with self.timed():
             score = self.problem.score(candidate, self.measures)
-        self._stale_candidates += 1
-        if not self.best or score > self.score:
-            self.best, self.score, self._stale_candidates = (candidate,), score, 0
+        if self.counts(candidate):
+            self._stale_candidates += 1
+            if score > self.score:
+                self.best, self.score, self._stale_candidates = (candidate,), score, 0
         self.history.append(
             HistoryRow(len(self.history) + 1, len(self.measures), self.seconds, self.score)
         )
         return score
 
-    def _measure(self, part: Part) -> None:
+    def _take_in(self, part: Part) -> None:
         if part in self.measures:
             return
         if part not in self.memo:
-            self.memo[part] = self.problem.measure(part)
+            self.memo[part] = next(self._arriving)
         self.measures[part] = self.memo[part].value
-        self.seconds += self.memo[part].seconds
+        self._measuring_s += self.memo[part].seconds
         self.show()
 
     def show(self) -> float:
@@ -146,6 +209,19 @@ class _Loop(Generic[Proposal, Part]):
         return progress
 
     def result(self) -> SearchResult[Proposal]:
+        if not self.best and self.history:
+            raise InfeasibleError(
+                f"none of the {len(self.history)} candidates of the search is allowed; search "
+                "longer, or allow more"
+            )
         if not self.best:
             raise ConfigError("the search has nothing to propose; is its space empty?")
-        return SearchResult(self.best[0], self.score, tuple(self.history))
+        tally = Tally(
+            len(self.history),
+            len(self.measures),
+            self._afresh_evaluations,
+            self._own_s,
+            self._measuring_s,
+            self._afresh_s,
+        )
+        return SearchResult(self.best[0], self.score, tuple(self.history), tally)

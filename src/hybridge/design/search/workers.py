@@ -1,0 +1,127 @@
+"""Who measures parts: this process, or a cluster that Ray keeps, by the same code."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Protocol
+
+import torch
+
+from hybridge.design.search.problem import Measure, Measured, Part, Problem
+from hybridge.errors import ConfigError, MissingExtraError
+
+
+class Workers(Protocol):
+    """Measures parts, wherever; what comes back is the same, and in the same order."""
+
+    def measure(
+        self, problem: Problem[Any, Part, Measure], parts: Sequence[Part]
+    ) -> Iterator[Measured[Measure]]:
+        """Yield the measure of each of the parts, in their order.
+
+        Args:
+            problem: Measures.
+            parts: Each once.
+        """
+
+
+class InProcess:
+    """Measures one part after another, each when it is asked for."""
+
+    def measure(
+        self, problem: Problem[Any, Part, Measure], parts: Sequence[Part]
+    ) -> Iterator[Measured[Measure]]:
+        """Yield the measure of each of the parts, in their order."""
+        return map(problem.measure, parts)
+
+
+class RayWorkers:
+    """Measures on a Ray cluster, or on this machine where there is none; close it when done.
+
+    Every worker holds the problem once. One that keeps its measures in a folder finds there what
+    another has measured if all see the same folder. Measures are the same to the bit where workers
+    compute on as many threads as this process does.
+
+    Args:
+        count: Workers.
+        threads: That each computes on, and the processors that it takes of the cluster.
+
+    Raises:
+        ConfigError: A count is below 1.
+        MissingExtraError: Ray is not installed.
+    """
+
+    def __init__(self, count: int, threads: int = 1) -> None:
+        if count < 1 or threads < 1:
+            raise ConfigError(
+                f"expected 1 worker or more of 1 thread or more, got {count} of {threads}"
+            )
+        self.count, self.threads = count, threads
+        self._ray = _ray()
+        self._started = not self._ray.is_initialized()
+        if self._started:
+            self._ray.init(num_cpus=count * threads, include_dashboard=False, log_to_driver=False)
+        self._problem: object = None
+        self._actors: list[Any] = []
+
+    def __enter__(self) -> "RayWorkers":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let the workers go, and Ray where it was started here."""
+        self._dismiss()
+        if self._started:
+            self._ray.shutdown()
+
+    def measure(
+        self, problem: Problem[Any, Part, Measure], parts: Sequence[Part]
+    ) -> Iterator[Measured[Measure]]:
+        """Yield the measure of each of the parts, in their order; all are begun at once."""
+        self._brief(problem)
+        pool = self._ray.util.ActorPool(self._actors)
+        measured: Iterator[Measured[Measure]] = pool.map(
+            lambda actor, part: actor.measure.remote(part), parts
+        )
+        return measured
+
+    def _brief(self, problem: object) -> None:
+        """Give every worker the problem, unless it has it."""
+        if problem is self._problem:
+            return
+        self._dismiss()
+        shared = self._ray.put(problem)
+        worker = self._ray.remote(num_cpus=self.threads)(_Worker)
+        self._actors = [worker.remote(shared, self.threads) for _ in range(self.count)]
+        self._problem = problem
+
+    def _dismiss(self) -> None:
+        for actor in self._actors:
+            self._ray.kill(actor)
+        self._actors, self._problem = [], None
+
+
+class _Worker:
+    """Holds a problem on another machine, or in another process."""
+
+    def __init__(self, problem: Problem[Any, Any, Any], threads: int) -> None:
+        torch.set_num_threads(threads)
+        self._problem = problem
+
+    def measure(self, part: Any) -> Measured[Any]:
+        return self._problem.measure(part)
+
+
+def _ray() -> Any:
+    try:
+        import ray
+        import ray.util
+    except ImportError as error:
+        raise MissingExtraError("ray", "ray") from error
+    return ray
+
+
+WORKERS: dict[str, Callable[[int], Workers]] = {
+    "here": lambda count: InProcess(),
+    "ray": RayWorkers,
+}
