@@ -6,11 +6,14 @@ from typing import Any
 import grpc
 import grpc.aio
 
+from hybridge.runtime.cloud import health
 from hybridge.runtime.wire import oip
 from hybridge.runtime.wire.tokens import AUTHORIZATION, Tokens
 
 #: What whoever watches over the server may ask without a token: whether it lives.
-OPEN = frozenset(f"/{oip.SERVICE}/{method}" for method in ("ServerLive", "ServerReady"))
+OPEN = frozenset(
+    {f"/{oip.SERVICE}/ServerLive", f"/{oip.SERVICE}/ServerReady", f"/{health.SERVICE}/Check"}
+)
 
 #: One text for every fault of a token, so that nothing can be learnt from it.
 _REFUSAL = "expected a header 'authorization: Bearer TOKEN' with a token that this server knows"

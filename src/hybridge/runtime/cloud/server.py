@@ -6,7 +6,8 @@ import logging
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from typing import Any
 
 import grpc
@@ -15,15 +16,17 @@ from google.protobuf.message import Message as ProtobufMessage
 
 from hybridge import __version__
 from hybridge.errors import ConfigError, RefusedError, SignatureError
+from hybridge.plan.program import Program
 from hybridge.plan.tensors import TensorSpec
 from hybridge.runtime.cloud.batcher import Batching
 from hybridge.runtime.cloud.guard import Guard
+from hybridge.runtime.cloud.health import health_handlers
 from hybridge.runtime.cloud.loop import LoopThread
 from hybridge.runtime.cloud.models import Models
 from hybridge.runtime.cloud.service import CloudService, verdict
 from hybridge.runtime.wire import oip
 from hybridge.runtime.wire import oip_pb2 as pb
-from hybridge.runtime.wire.message import Array
+from hybridge.runtime.wire.message import Array, Message
 from hybridge.runtime.wire.trust import Access
 
 _log = logging.getLogger(__name__)
@@ -34,6 +37,15 @@ _OPTIONS = [
     # Two servers on one port would share its clients between them, unnoticed.
     ("grpc.so_reuseport", 0),
 ]
+
+#: Most calls at once; what comes beyond is refused before it is read, so that memory is bounded.
+MAX_CALLS = 4096
+#: Trailing metadata of a refusal: milliseconds after which to ask again.
+RETRY_AFTER = "retry-after-ms"
+#: How long refusals may still be on their way once all that was taken has been answered.
+FAREWELL_S = 1.0
+
+_Answer = Callable[[Any, Any], Awaitable[Any]]
 
 
 class CloudServer:
@@ -59,8 +71,11 @@ class CloudServer:
         self._access = access or Access()
         tokens = self._access.tokens
         guards = [] if tokens is None else [Guard(tokens)]
-        self._server = grpc.aio.server(interceptors=guards, options=_OPTIONS)
-        self._server.add_generic_rpc_handlers([self._handlers()])
+        self._server = grpc.aio.server(
+            interceptors=guards, options=_OPTIONS, maximum_concurrent_rpcs=MAX_CALLS
+        )
+        ready = health_handlers(lambda: not service.draining)
+        self._server.add_generic_rpc_handlers([self._handlers(), ready])
 
     async def start(self) -> None:
         """Listen, and set ``port`` to the one that was bound.
@@ -92,13 +107,17 @@ class CloudServer:
         )
 
     async def stop(self, grace_s: float = 10.0) -> None:
-        """Take no more requests, and answer within ``grace_s`` those that have been taken."""
-        self._service.draining = True
-        await self._server.stop(grace_s)
+        """Take no more requests, and answer within ``grace_s`` those that have been taken.
+
+        Until they are answered, it goes on listening, to say that it is shutting down.
+        """
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._service.drain(), grace_s)
+        await self._server.stop(FAREWELL_S)
         await self._service.close()
 
     def _handlers(self) -> "grpc.GenericRpcHandler[bytes, bytes]":
-        methods: dict[str, tuple[type[ProtobufMessage], Callable[[Any], Awaitable[Any]]]] = {
+        methods: dict[str, tuple[type[ProtobufMessage], _Answer]] = {
             "ServerLive": (pb.ServerLiveRequest, self._live),
             "ServerReady": (pb.ServerReadyRequest, self._ready),
             "ServerMetadata": (pb.ServerMetadataRequest, self._metadata),
@@ -109,24 +128,28 @@ class CloudServer:
         handlers = {name: _handler(kind, answer) for name, (kind, answer) in methods.items()}
         return grpc.method_handlers_generic_handler(oip.SERVICE, handlers)
 
-    async def _live(self, request: pb.ServerLiveRequest) -> pb.ServerLiveResponse:
+    async def _live(self, request: pb.ServerLiveRequest, call: Any) -> pb.ServerLiveResponse:
         return pb.ServerLiveResponse(live=True)
 
-    async def _ready(self, request: pb.ServerReadyRequest) -> pb.ServerReadyResponse:
+    async def _ready(self, request: pb.ServerReadyRequest, call: Any) -> pb.ServerReadyResponse:
         return pb.ServerReadyResponse(ready=not self._service.draining)
 
-    async def _metadata(self, request: pb.ServerMetadataRequest) -> pb.ServerMetadataResponse:
+    async def _metadata(
+        self, request: pb.ServerMetadataRequest, call: Any
+    ) -> pb.ServerMetadataResponse:
         return pb.ServerMetadataResponse(name="hybridge", version=__version__)
 
-    async def _model_ready(self, request: pb.ModelReadyRequest) -> pb.ModelReadyResponse:
+    async def _model_ready(self, request: pb.ModelReadyRequest, call: Any) -> pb.ModelReadyResponse:
         try:
-            self._service.models.find(request.name, request.version)
+            self._service.find(request.name, request.version)
         except RefusedError:
             return pb.ModelReadyResponse(ready=False)
         return pb.ModelReadyResponse(ready=not self._service.draining)
 
-    async def _model_metadata(self, request: pb.ModelMetadataRequest) -> pb.ModelMetadataResponse:
-        program = self._service.models.find(request.name, request.version).program
+    async def _model_metadata(
+        self, request: pb.ModelMetadataRequest, call: Any
+    ) -> pb.ModelMetadataResponse:
+        program = self._service.find(request.name, request.version)
         return pb.ModelMetadataResponse(
             name=request.name,
             versions=[program.sha256],
@@ -135,14 +158,23 @@ class CloudServer:
             outputs=map(_tensor_metadata, program.outputs),
         )
 
-    async def _infer(self, request: pb.ModelInferRequest) -> pb.ModelInferResponse:
+    async def _infer(self, request: pb.ModelInferRequest, call: Any) -> pb.ModelInferResponse:
         version = request.model_version or oip.program_hash(request)
-        program = self._service.models.find(request.model_name, version).program
         wanted = [output.name for output in request.outputs]
+
+        def read(program: Program) -> Message:
+            served = {spec.name for spec in program.outputs}
+            if not set(wanted) <= served:
+                raise SignatureError(
+                    f"program {program.name!r} gives {sorted(served)}, not {wanted[:16]}"
+                )
+            message = oip.from_request(request, program)
+            # The call's own deadline has been running since the call came, not since it was read.
+            limits_ms = [left for left in (message.left_ms, _left_ms(call)) if left is not None]
+            return replace(message, left_ms=min(limits_ms, default=None))
+
+        program, reply = await self._service.answer(request.model_name, version, read)
         served = [spec.name for spec in program.outputs]
-        if not set(wanted) <= set(served):
-            raise SignatureError(f"program {program.name!r} gives {served}, not {wanted[:16]}")
-        reply = await self._service.infer(oip.from_request(request, program))
         tensors: dict[str, Array] = {name: reply.tensors[name] for name in wanted or served}
         return oip.to_response(
             tensors,
@@ -159,23 +191,35 @@ def _tensor_metadata(spec: TensorSpec) -> pb.TensorMetadata:
     )
 
 
-def _handler(
-    kind: type[ProtobufMessage], answer: Callable[[Any], Awaitable[Any]]
-) -> "grpc.RpcMethodHandler[bytes, bytes]":
+def _left_ms(call: Any) -> float | None:
+    """Return the milliseconds until the call's own deadline, or None where it has none."""
+    left_s = call.time_remaining()
+    return None if left_s is None else left_s * 1e3
+
+
+def _handler(kind: type[ProtobufMessage], answer: _Answer) -> "grpc.RpcMethodHandler[bytes, bytes]":
     """Wrap ``answer`` so that a client reads a verdict, and nothing else, of what it raises."""
 
     async def handle(data: bytes, context: Any) -> bytes:
         try:
-            response: bytes = (await answer(oip.parse(kind, data))).SerializeToString()
+            response: bytes = (await answer(oip.parse(kind, data), context)).SerializeToString()
             return response
         except Exception as error:
             told = verdict(error)
-            await context.abort(getattr(grpc.StatusCode, told.status), told.text)
+            status = getattr(grpc.StatusCode, told.status)
+            await context.abort(status, told.text, retry_metadata(told.retry_after_ms))
             raise  # never reached: abort raises
 
     return grpc.unary_unary_rpc_method_handler(
         handle, request_deserializer=bytes, response_serializer=bytes
     )
+
+
+def retry_metadata(retry_after_ms: int | None) -> tuple[tuple[str, str], ...]:
+    """Return the trailing metadata that say when to ask again, for our edge and for gRPC's own."""
+    if retry_after_ms is None:
+        return ()
+    return ((RETRY_AFTER, str(retry_after_ms)), ("grpc-retry-pushback-ms", str(retry_after_ms)))
 
 
 def serve(
