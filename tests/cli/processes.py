@@ -9,6 +9,7 @@ from contextlib import contextmanager
 #: What a device that installed the bare package does not have.
 DESIGN_PACKAGES = (
     "accelerate",
+    "cryptography",
     "datasets",
     "jinja2",
     "kornia",

@@ -21,6 +21,7 @@ from hybridge.cli.profile import profile
 from hybridge.cli.run import run
 from hybridge.cli.serve import serve
 from hybridge.cli.show import show
+from hybridge.cli.sign import keygen, sign
 from hybridge.cli.traces import traces
 from hybridge.cli.train import train
 from hybridge.cli.tree import tree
@@ -46,6 +47,8 @@ for _command in (
     show,
     serve,
     run,
+    keygen,
+    sign,
     nets,
     macs,
     partition,

@@ -13,6 +13,7 @@ import typer
 from hybridge.cli.answers import counted, figures_of, line, record, show_figures
 from hybridge.cli.inputs import Input, from_files, from_source
 from hybridge.cli.output import check_file, show_json, warn
+from hybridge.cli.trust import Entry, Insecure, TrustedKeys, entry_of
 from hybridge.errors import ConfigError, DataError, SignatureError
 
 if TYPE_CHECKING:
@@ -73,6 +74,25 @@ def run(
     abstain: Annotated[
         bool, typer.Option("--abstain", help="Withhold the label where the cloud would be asked.")
     ] = False,
+    tls: Annotated[
+        bool, typer.Option("--tls", help="Encrypt what crosses; so do the next three.")
+    ] = False,
+    tls_ca: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="The authority that vouches for the cloud, as PEM."),
+    ] = None,
+    tls_cert: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="This device's certificate, where the cloud asks."),
+    ] = None,
+    tls_key: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The private key of that certificate.")
+    ] = None,
+    token_file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The token to ask the cloud with.")
+    ] = None,
+    insecure: Insecure = False,
+    trusted_key: TrustedKeys = None,
     json: Annotated[bool, typer.Option("--json", help="Print a line of JSON per answer.")] = False,
 ) -> None:
     """Answer images with a bundle, as the device would.
@@ -90,6 +110,8 @@ def run(
       hybridge run runs/demo/bundle --data digits --cloud 127.0.0.1:8001 --link-seed 0 --rtt-ms 80
       hybridge run runs/demo/bundle --data digits --cloud 127.0.0.1:8001 --trace lte.up
       hybridge run runs/demo/bundle --data digits --as-device xiaomi-mi6x
+      hybridge run runs/demo/bundle cat.png --cloud cloud:8001 --tls-ca ca.pem --token-file token
+      hybridge run runs/demo/bundle cat.png --trusted-key team.key.pub
     """
     from hybridge.cost.device import device_named
     from hybridge.plan.bundle import load_bundle
@@ -104,14 +126,17 @@ def run(
     if abstain and cloud is not None:
         raise ConfigError("--abstain asks no cloud, but --cloud names one; give one of them")
     pace = None if as_device is None else device_named(as_device)
-    loaded = load_bundle(bundle, place="edge")
+    loaded = load_bundle(bundle, place="edge", trusted_keys=trusted_key or None)
     if abstain:
         loaded = replace(loaded, plan=abstaining(loaded.plan))
     shape = _shape(link_seed, link_mbps, trace)
     if shape is not None and cloud is None:
         asked = "--trace" if link_seed is None else "--link-seed"
         raise ConfigError(f"{asked} shapes the link to a cloud; give --cloud HOST:PORT")
-    transport = None if cloud is None else _transport(cloud, shape, rtt_ms)
+    entry = entry_of(tls, tls_ca, tls_cert, tls_key, token_file, insecure)
+    if entry != Entry() and cloud is None:
+        raise ConfigError("options of TLS and tokens are for a cloud; give --cloud HOST:PORT")
+    transport = None if cloud is None else _transport(cloud, entry, shape, rtt_ms)
     inputs = from_files(images, loaded.plan) if images else from_source(data or "", loaded.plan)
     with ExitStack() as stack:
         decisions = stack.enter_context(DecisionLog(log)) if log is not None else None
@@ -143,14 +168,14 @@ def _shape(link_seed: int | None, link_mbps: float | None, trace: Path | None) -
     return None
 
 
-def _transport(cloud: str, shape: "Trace | None", rtt_ms: float) -> "Transport":
-    """Return what carries messages to the cloud, over a link of that shape."""
+def _transport(cloud: str, entry: Entry, shape: "Trace | None", rtt_ms: float) -> "Transport":
+    """Return what carries messages to the cloud, let in by ``entry``, over a link of that shape."""
     from hybridge.runtime.edge.grpc import GrpcTransport
     from hybridge.runtime.edge.shaped import Shaped
 
     if not re.fullmatch(r"\S+:\d+", cloud):
         raise ConfigError(f"--cloud: expected HOST:PORT, got {cloud!r}")
-    transport = GrpcTransport(cloud)
+    transport = GrpcTransport(cloud, tls=entry.tls, token=entry.token, insecure=entry.insecure)
     return transport if shape is None else Shaped(transport, shape, rtt_ms)
 
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hybridge.cli.trust import Insecure, TokenFile, TrustedKeys, access_of
 from hybridge.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -27,35 +28,53 @@ def serve(
     max_wait_ms: Annotated[
         float, typer.Option(help="How long an idle program waits for more inputs.")
     ] = 0.0,
+    tls_cert: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The server's certificate, as PEM.")
+    ] = None,
+    tls_key: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The private key of that certificate.")
+    ] = None,
+    client_ca: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Take only clients that this authority vouches for."),
+    ] = None,
+    token_file: TokenFile = None,
+    insecure: Insecure = False,
+    trusted_key: TrustedKeys = None,
 ) -> None:
     """Serve the cloud programs of bundles over gRPC.
 
     Speaks the Open Inference Protocol v2. Prints one line of JSON once it listens. On
-    SIGTERM it answers what it has taken, then ends.
+    SIGTERM it answers what it has taken, then ends; on SIGHUP it reads certificates and
+    tokens again. Beyond this machine it listens only with --tls-cert, or --insecure.
 
     \b
     Examples:
       hybridge serve runs/demo/bundle
-      hybridge serve runs/a/bundle runs/b/bundle --host 0.0.0.0 --port 9000 --max-batch 64
+      hybridge serve runs/a/bundle runs/b/bundle --port 9000 --max-batch 64
       hybridge serve old=runs/a/bundle new=runs/b/bundle
+      hybridge serve runs/demo/bundle --host 0.0.0.0 --tls-cert cloud.pem --tls-key cloud.key
+      hybridge serve runs/demo/bundle --token-file tokens --trusted-key team.key.pub
     """
     from hybridge.runtime.cloud import server
     from hybridge.runtime.cloud.batcher import Batching
     from hybridge.runtime.cloud.models import Models
 
     batching = Batching(max_batch, max_wait_ms)
-    models = Models(_programs(bundles), threads)
-    server.serve(models, host, port, batching=batching)
+    access = access_of(tls_cert, tls_key, client_ca, token_file, insecure)
+    access.check_host(host)
+    models = Models(_programs(bundles, trusted_key or None), threads)
+    server.serve(models, host, port, batching=batching, access=access)
 
 
-def _programs(bundles: list[str]) -> dict[str, list["Program"]]:
+def _programs(bundles: list[str], trusted_keys: list[Path] | None) -> dict[str, list["Program"]]:
     """Return the cloud programs of each bundle, by the bundle's name."""
     from hybridge.plan.bundle import load_bundle
 
     found: dict[str, list[Program]] = {}
     for text in bundles:
         given, path = _named(text)
-        bundle = load_bundle(path, place="cloud")
+        bundle = load_bundle(path, place="cloud", trusted_keys=trusted_keys)
         name = given or str(bundle.metadata.get("name") or path.resolve().name)
         # Bundles of one name are told apart by the hashes of their programs.
         found.setdefault(name, []).extend(bundle.plan.programs_at("cloud"))

@@ -5,7 +5,8 @@
     bundle.json             format, plan, metadata
     programs/<name>.onnx    every program
     rehearsal.safetensors   what every branch would do on calibration data (optional)
-    manifest.json           sha256 and size of every other file
+    manifest.json           sha256 and size of every other file but the next
+    signature.json          who vouches for the manifest (optional; see `hybridge.plan.signature`)
 
 Every file is verified at load, and nothing in a bundle is ever executed but its ONNX graphs.
 """
@@ -13,7 +14,7 @@ Every file is verified at load, and nothing in a bundle is ever executed but its
 import os
 import secrets
 import shutil
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,6 +35,7 @@ from hybridge.plan.manifest import (
 from hybridge.plan.plan import Place, Plan
 from hybridge.plan.program import Program
 from hybridge.plan.rehearsal import Rehearsal, dump_rehearsal, parse_rehearsal
+from hybridge.plan.signature import SIGNATURE, check_signature
 from hybridge.plan.tensors import Frozen
 
 HEAD = "bundle.json"
@@ -74,7 +76,7 @@ def save_bundle(
 
     Args:
         plan: The plan; every program must know the ``path`` of its file.
-        directory: Where to; an older bundle there is replaced.
+        directory: Where to; an older bundle there is replaced, and its signature is gone.
         rehearsal: Played with these programs, or None.
         metadata: Plain data to keep with it.
 
@@ -100,25 +102,40 @@ def save_bundle(
     return Bundle(_with_paths(plan, target, plan.programs), rehearsal, head.metadata, target)
 
 
-def load_bundle(directory: str | Path, verify: bool = True, place: Place | None = None) -> Bundle:
+def load_bundle(
+    directory: str | Path,
+    verify: bool = True,
+    place: Place | None = None,
+    *,
+    rehearsal: bool = False,
+    trusted_keys: Sequence[str | Path] | None = None,
+) -> Bundle:
     """Read a bundle.
 
     Args:
         directory: Where it lies.
         verify: Whether to hash every file that is there; sizes are always checked.
         place: Where it is to run: the files of programs that do not run there may be absent, and
-            the rehearsal, which no run needs, is verified and left unread.
+            the rehearsal, which few runs need, is verified and left unread.
+        rehearsal: Whether the rehearsal is read nevertheless.
+        trusted_keys: PEM files of public keys, one of which must have signed the bundle; every
+            file is then hashed. Where None, bundles need no signature.
 
     Raises:
-        BundleError: It is not a bundle, or a file is missing, damaged or of an unknown format;
-            the message names the file.
+        BundleError: It is not a bundle, a file is missing, damaged or of an unknown format, or
+            none of ``trusted_keys`` has signed it; the message names the file.
+        ConfigError: One of ``trusted_keys`` is no public key.
+        MissingExtraError: ``trusted_keys`` are given, and ``cryptography`` is not installed.
     """
-    root, manifest, head = _read_head(directory, verify)
+    # A signature vouches for hashes, so they are what must be compared.
+    verify = verify or trusted_keys is not None
+    root, manifest, head = _read_head(directory, verify, trusted_keys)
     plan = head.plan
     needed = plan.programs.values() if place is None else plan.programs_at(place)
     plan = _with_files(plan, root, manifest, verify, {program.name for program in needed})
-    rehearsal = _read_rehearsal(root, manifest, verify, plan if place is None else None)
-    return Bundle(plan, rehearsal, head.metadata, root)
+    wanted = place is None or rehearsal
+    found = _read_rehearsal(root, manifest, verify, plan if wanted else None)
+    return Bundle(plan, found, head.metadata, root)
 
 
 def inspect_bundle(directory: str | Path) -> Bundle:
@@ -132,9 +149,13 @@ def inspect_bundle(directory: str | Path) -> Bundle:
     return Bundle(plan, rehearsal, head.metadata, root)
 
 
-def _read_head(directory: str | Path, verify: bool) -> tuple[Path, Manifest, _Head]:
+def _read_head(
+    directory: str | Path, verify: bool, trusted_keys: Sequence[str | Path] | None = None
+) -> tuple[Path, Manifest, _Head]:
     root = Path(directory).absolute()
     manifest = read_manifest(root)
+    if trusted_keys is not None:
+        check_signature(root, manifest.content, trusted_keys)
     if HEAD not in manifest.files:
         raise BundleError(f"{root / MANIFEST} does not list {HEAD}")
     manifest.check(root, HEAD, verify)
@@ -220,7 +241,7 @@ def _refuse_to_overwrite(target: Path) -> None:
         return
     if not (target / MANIFEST).is_file():
         raise BundleError(f"{target} exists and is not a bundle; choose another directory")
-    known = {MANIFEST, *read_manifest(target).files}
+    known = {MANIFEST, SIGNATURE, *read_manifest(target).files}
     found = {path.relative_to(target).as_posix() for path in target.rglob("*") if path.is_file()}
     if odd := ", ".join(sorted(found - known)):
         raise BundleError(f"{target} holds more than a bundle ({odd}); choose another directory")

@@ -35,6 +35,12 @@ class Manifest(Frozen):
     format: int
     files: dict[str, File]
 
+    @property
+    def content(self) -> bytes:
+        """The bytes of its file: there is one way to write it."""
+        text = json.dumps(self.model_dump(mode="json"), indent=1, sort_keys=True)
+        return f"{text}\n".encode()
+
     def check(self, root: Path, name: str, verify: bool = True) -> None:
         """Raise `BundleError` unless a file is there, of the right size and, if asked, hash."""
         path, expected = root / name, self.files[name]
@@ -53,7 +59,7 @@ def write_manifest(root: Path) -> None:
     """Describe every file under ``root`` in its manifest."""
     names = [path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()]
     files = {name: _describe(root / name) for name in names}
-    (root / MANIFEST).write_text(_text(Manifest(format=FORMAT, files=files)))
+    (root / MANIFEST).write_bytes(Manifest(format=FORMAT, files=files).content)
 
 
 def read_manifest(root: Path) -> Manifest:
@@ -63,7 +69,7 @@ def read_manifest(root: Path) -> Manifest:
         raise BundleError(f"{root} is not a bundle: it has no {MANIFEST}")
     manifest = parse_file(path, lambda data: Manifest.model_validate(parse_json(data)))
     # Nothing hashes the manifest: that it can be written in one way only keeps its bytes honest.
-    if path.read_bytes() != _text(manifest).encode():
+    if path.read_bytes() != manifest.content:
         raise BundleError(f"{path} is damaged: it was changed after it was written")
     return manifest
 
@@ -91,7 +97,3 @@ def parse_file(path: Path, parse: Callable[[bytes], Parsed]) -> Parsed:
 
 def _describe(path: Path) -> File:
     return File(sha256=hash_file(path), size_bytes=path.stat().st_size)
-
-
-def _text(manifest: Manifest) -> str:
-    return json.dumps(manifest.model_dump(mode="json"), indent=1, sort_keys=True) + "\n"
