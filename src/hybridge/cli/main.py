@@ -22,6 +22,7 @@ from hybridge.cli.run import run
 from hybridge.cli.serve import serve
 from hybridge.cli.show import show
 from hybridge.cli.sign import keygen, sign
+from hybridge.cli.supernet import supernet
 from hybridge.cli.traces import traces
 from hybridge.cli.train import train
 from hybridge.cli.tree import tree
@@ -59,6 +60,7 @@ for _command in (
 app.add_typer(traces, name="traces")
 app.add_typer(links, name="links")
 app.add_typer(tree, name="tree")
+app.add_typer(supernet, name="supernet")
 
 
 def _print_version(asked: bool) -> None:

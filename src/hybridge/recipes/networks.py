@@ -1,7 +1,9 @@
 """A network as a recipe says it: how it is built, and what can be known before it is trained."""
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -22,8 +24,9 @@ class NetworkConfig(Frozen):
     Attributes:
         network: Name in the registry, ``package.module:function`` or ``timm:NAME``.
         options: What else its builder takes.
-        weights: A safetensors file, relative to the data folder; None trains it.
+        weights: A safetensors or ``.pth`` file, relative to the data folder; None trains it.
         prefixes: How keys of the file are renamed, by their beginning.
+        names: Whose names the keys have after that; None: the network's own.
         mean: Per channel, of pixels scaled to 0..1; None takes the registry's.
         std: Likewise.
         train: How it is trained where it has no weights, and how its twins are.
@@ -34,6 +37,7 @@ class NetworkConfig(Frozen):
     options: dict[str, Any] = Field(default_factory=dict)
     weights: Path | None = None
     prefixes: dict[str, str] = Field(default_factory=dict)
+    names: Literal["timm", "torchvision", "mcunet"] | None = None
     mean: tuple[FiniteFloat, ...] | None = Field(default=None, min_length=1)
     std: tuple[FiniteFloat, ...] | None = Field(default=None, min_length=1)
     train: TrainSettings | None = None
@@ -46,9 +50,7 @@ class NetworkConfig(Frozen):
 
     def new(self, class_count: int, seed: int, role: str) -> PixelNetwork:
         """Return the network with random weights that ``seed`` and its ``role`` determine."""
-        words = np.random.SeedSequence([seed, *role.encode()]).generate_state(1)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(int(words[0]))
+        with drawn_from(seed, role):
             return self.build(class_count)
 
     def build(self, class_count: int) -> PixelNetwork:
@@ -57,13 +59,18 @@ class NetworkConfig(Frozen):
         Raises:
             ConfigError: The name, an option, or mean and std are not right.
         """
+        mean, std = self.statistics()
+        return PixelNetwork(build(self.network, class_count, **self.options), mean, std)
+
+    def statistics(self) -> tuple[Sequence[float], Sequence[float]]:
+        """Return mean and std of each channel; raises `ConfigError` where none are known."""
         mean, std = self.mean, self.std
         if mean is None or std is None:
             if ":" in self.network:
                 raise ConfigError("a network from elsewhere needs 'mean' and 'std'")
             info = networks.get(self.network)
             mean, std = mean or info.mean, std or info.std
-        return PixelNetwork(build(self.network, class_count, **self.options), mean, std)
+        return mean, std
 
     def class_count(self, root: Path) -> int | None:
         """Return how many classes its weights are for; None where no file says so."""
@@ -71,7 +78,7 @@ class NetworkConfig(Frozen):
             return None
         try:
             network = self.outline(_SOME_CLASSES, None).network
-            return stored_class_count(network, root / self.weights, self.prefixes)
+            return stored_class_count(network, root / self.weights, self.prefixes, self.names)
         except HybridgeError:
             return None
 
@@ -138,10 +145,24 @@ class NetworkConfig(Frozen):
             found.append("'router.embedding' needs a base that is a Classifier")
         if self.weights is not None and (root / self.weights).exists():
             try:
-                check_weights(outline.network, root / self.weights, prefixes=self.prefixes)
+                check_weights(
+                    outline.network,
+                    root / self.weights,
+                    prefixes=self.prefixes,
+                    names=self.names,
+                )
             except HybridgeError as error:
                 found.append(str(error))
         return found
+
+
+@contextmanager
+def drawn_from(seed: int, role: str) -> Iterator[None]:
+    """Make torch's generator a function of a seed and a network's role, and put it back after."""
+    words = np.random.SeedSequence([seed, *role.encode()]).generate_state(1)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(words[0]))
+        yield
 
 
 def _size(geometry: Geometry) -> str:

@@ -11,15 +11,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hybridge.data.dataset import Dataset
 from hybridge.design.modeltree.choices import KEEP, Composition
 from hybridge.design.modeltree.compose import is_original
 from hybridge.design.modeltree.library import Library
-from hybridge.design.train.batches import Batch
-from hybridge.design.train.loop import EpochRecord, Loss, fit
+from hybridge.design.train.distill import logits_of
+from hybridge.design.train.loop import EpochRecord, fit
 from hybridge.design.train.settings import TrainSettings
 
 
@@ -62,31 +61,6 @@ class AnyComposition(nn.Module):
 
 def _any_of(options: tuple[str, ...]) -> str:
     return options[int(torch.randint(len(options), ()))]
-
-
-def logits_of(teacher: nn.Module, precision: str = "fp32", temperature: float = 2.0) -> Loss:
-    """Return the loss of answering like ``teacher``: KL divergence of softened probabilities.
-
-    Args:
-        teacher: From pixels ``(B, H, W, C)`` to logits ``(B, K)``; put into evaluation mode.
-        precision: Of the teacher's activations.
-        temperature: What logits are divided by.
-    """
-    teacher.eval()
-
-    def distillation(logits: Tensor, batch: Batch) -> Tensor:
-        kind = logits.device.type
-        with torch.no_grad(), torch.autocast(kind, torch.bfloat16, enabled=precision == "bf16"):
-            wanted = teacher(batch.pixels).float()
-        divergence = F.kl_div(
-            F.log_softmax(logits / temperature, 1),
-            F.log_softmax(wanted / temperature, 1),
-            reduction="none",
-            log_target=True,
-        )
-        return divergence.sum(1) * temperature**2
-
-    return distillation
 
 
 def train_together(

@@ -1,20 +1,19 @@
-"""Weights from and to safetensors files, matched by key."""
+"""Weights to safetensors files and from local files, matched by key."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from math import prod
 from pathlib import Path
-from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from hybridge.design.nets.public_names import prefixes_of
+from hybridge.design.nets.tensor_files import Shape, opened, read_shapes, read_tensors
 from hybridge.design.train.processes import is_main
 from hybridge.errors import ConfigError, DataError
 from hybridge.files import write_atomically
 
-Shape = tuple[int, ...]
 _SHOWN = 5
 #: Key of a file's header under which the hash of its training stands.
 _RUN = "run"
@@ -35,71 +34,77 @@ def save_weights(network: nn.Module, path: Path, run: str | None = None) -> None
         write_atomically(path, save(tensors, {_RUN: run} if run else None))
 
 
-def check_run(path: Path, run: str) -> None:
-    """Raise `ConfigError` unless the weights in a file come from the training ``run``."""
-    with _opened(path) as file:
+def check_run(path: Path, run: str, command: str = "hybridge train") -> None:
+    """Raise `ConfigError` unless the weights in a file come from the training ``run``.
+
+    Args:
+        path: The file.
+        run: Hash of the training.
+        command: What trains them, for the message.
+    """
+    with opened(path) as file:
         found = (file.metadata() or {}).get(_RUN)
     if found != run:
         raise ConfigError(
             f"{path} holds the weights of another training (other networks, data, settings, mode "
-            "or seed); run 'hybridge train' again"
+            f"or seed); run {command!r} again"
         )
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[Any]:
-    """Open a safetensors file; raises `DataError` where it is none."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            yield file
-    except (OSError, SafetensorError) as error:
-        raise DataError(f"expected a safetensors file at {path}: {error}") from error
-
-
-def read_weights(path: Path) -> dict[str, Tensor]:
-    """Read the tensors of a safetensors file; raises `DataError` where it is none."""
-    with _opened(path) as file:
-        return {key: file.get_tensor(key) for key in list(file.keys())}
-
-
 def load_weights(
-    network: nn.Module, path: Path, *, prefixes: Mapping[str, str] | None = None
+    network: nn.Module,
+    path: Path,
+    *,
+    prefixes: Mapping[str, str] | None = None,
+    names: str | None = None,
 ) -> None:
-    """Fill a network with the weights of a safetensors file.
+    """Fill a network with the weights of a local file.
 
     Args:
         network: What to fill. Half precision in the file is widened to its own precision.
-        path: The file.
+        path: The file: safetensors, or what ``torch.save`` wrote (``.pth``).
         prefixes: From how keys begin in the file to how they begin in the network; the longest
             that fits is replaced. ``{"module.": ""}`` takes a prefix off.
+        names: Whose names the keys have after that, as in `prefixes_of`; None: the network's own.
 
     Raises:
         DataError: The file is missing or none, its keys or shapes are not the network's, or a
             weight is not a finite number.
+        ConfigError: ``names`` are not known, or not for this network.
     """
-    stored = {_rename(key, prefixes or {}): value for key, value in read_weights(path).items()}
+    rename = _renaming(network, prefixes or {}, names)
+    stored = {rename(key): value for key, value in read_tensors(path).items()}
     own = network.state_dict()
-    check_shapes(shapes_of(own), {key: tuple(value.shape) for key, value in stored.items()}, path)
+    shapes = shapes_of(own)
+    check_shapes(shapes, _fitted(shapes_of(stored), shapes, names), path)
     for key, value in stored.items():
         if not torch.isfinite(value).all():
             raise DataError(f"{path}: expected finite weights, got others in {key}; train it again")
     with torch.no_grad():
         for key, target in own.items():
             if key in stored:
-                target.copy_(stored[key])
+                target.copy_(stored[key].reshape(target.shape))
 
 
 def check_weights(
-    network: nn.Module, path: Path, *, prefixes: Mapping[str, str] | None = None
+    network: nn.Module,
+    path: Path,
+    *,
+    prefixes: Mapping[str, str] | None = None,
+    names: str | None = None,
 ) -> None:
     """Raise what `load_weights` would, but for weights that are not finite: none is read."""
-    check_shapes(shapes_of(network.state_dict()), _stored_shapes(path, prefixes or {}), path)
+    own = shapes_of(network.state_dict())
+    stored = _stored_shapes(network, path, prefixes or {}, names)
+    check_shapes(own, _fitted(stored, own, names), path)
 
 
-def stored_class_count(network: nn.Module, path: Path, prefixes: Mapping[str, str]) -> int | None:
+def stored_class_count(
+    network: nn.Module, path: Path, prefixes: Mapping[str, str], names: str | None = None
+) -> int | None:
     """Return the extent of the last layer in a file for ``network``, if it has that layer."""
     last = list(network.state_dict())[-1]
-    shape = _stored_shapes(path, prefixes).get(last)
+    shape = _stored_shapes(network, path, prefixes, names).get(last)
     return shape[0] if shape else None
 
 
@@ -108,10 +113,18 @@ def shapes_of(tensors: Mapping[str, Tensor]) -> dict[str, Shape]:
     return {key: tuple(value.shape) for key, value in tensors.items()}
 
 
-def _stored_shapes(path: Path, prefixes: Mapping[str, str]) -> dict[str, Shape]:
-    with _opened(path) as file:
-        keys = list(file.keys())
-        return {_rename(key, prefixes): tuple(file.get_slice(key).get_shape()) for key in keys}
+def _stored_shapes(
+    network: nn.Module, path: Path, prefixes: Mapping[str, str], names: str | None
+) -> dict[str, Shape]:
+    rename = _renaming(network, prefixes, names)
+    return {rename(key): shape for key, shape in read_shapes(path).items()}
+
+
+def _renaming(
+    network: nn.Module, prefixes: Mapping[str, str], names: str | None
+) -> Callable[[str], str]:
+    public = prefixes_of(names, network) if names else {}
+    return lambda key: _rename(_rename(key, prefixes), public)
 
 
 def _rename(key: str, prefixes: Mapping[str, str]) -> str:
@@ -120,6 +133,26 @@ def _rename(key: str, prefixes: Mapping[str, str]) -> str:
         return key
     longest = max(fitting, key=len)
     return prefixes[longest] + key[len(longest) :]
+
+
+def _fitted(
+    stored: Mapping[str, Shape], own: Mapping[str, Shape], names: str | None
+) -> dict[str, Shape]:
+    """Return stored shapes, with the network's where public names make a layer of another kind.
+
+    A linear layer is a convolution over the whole map, and the other way round: its rows are the
+    same numbers in the same order.
+    """
+    if names is None:
+        return dict(stored)
+    return {
+        key: own[key] if _same_rows(shape, own.get(key, ())) else shape
+        for key, shape in stored.items()
+    }
+
+
+def _same_rows(one: Shape, other: Shape) -> bool:
+    return {len(one), len(other)} == {2, 4} and one[0] == other[0] and prod(one) == prod(other)
 
 
 def check_shapes(own: Mapping[str, Shape], stored: Mapping[str, Shape], path: Path) -> None:
