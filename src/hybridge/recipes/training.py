@@ -18,7 +18,12 @@ LOGS = "logs"
 def read_weights_of(config: NetworkConfig, network: PixelNetwork, root: Path) -> None:
     """Give a network the weights that its recipe names, if any; ``root`` is the data folder."""
     if config.weights is not None:
-        load_weights(network.network, root / config.weights, prefixes=config.prefixes)
+        load_weights(
+            network.network,
+            root / config.weights,
+            prefixes=config.prefixes,
+            names=config.names,
+        )
 
 
 def train_network(
