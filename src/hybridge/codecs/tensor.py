@@ -122,14 +122,14 @@ class Int8Zstd:
             return shaped.astype(encoded.dtype, copy=False)
 
 
-def _dequantise(payload: bytes, values: Array, decompress: Callable[[bytes], bytes]) -> None:
+def _dequantise(payload: bytes, values: Array, decompress: Callable[..., bytes]) -> None:
     """Fill ``values`` ``(n,)``; raises `DataError` where the payload is not ``n`` levels."""
     try:
         lowest, step = _HEADER.unpack_from(payload)
         frame = payload[_HEADER.size :]
         # A frame that claims another size is never decompressed: that is how bombs are made.
         fits = zstandard.frame_content_size(frame) == len(values)
-        levels = decompress(frame) if fits else b""
+        levels = decompress(frame, allow_extra_data=False) if fits else b""
     except (struct.error, zstandard.ZstdError) as error:
         raise DataError(f"expected 8-bit steps, got {len(payload)} damaged bytes") from error
     in_range = abs(lowest) + _LEVELS * abs(step) <= _FLOAT32_MAX
