@@ -127,11 +127,15 @@ def shrink(
     """
     supernet = supernet_of(network)
     space, history, teacher = supernet.family.space, {}, None
+    trained: tuple[int, ...] = ()
     for number, phase in enumerate(phases):
+        drawn = phase.space(space)
         if phase.sort_channels:
-            sort_channels(supernet)
+            # Networks of the expansions that have been trained compute the same afterwards.
+            sort_channels(supernet, trained)
+        trained = drawn.expansions
         history[phase.name] = fit(
-            AnySubnet(network, phase.space(space), phase.resolutions, phase.subnets),
+            AnySubnet(network, drawn, phase.resolutions, phase.subnets),
             dataset,
             settings.training(phase),
             seed=_seed(seed, number),
