@@ -100,6 +100,11 @@ class CloudService:
         self._open_batchers()
 
     @property
+    def busy(self) -> bool:
+        """Whether a request is under way."""
+        return self._under_way > 0
+
+    @property
     def models(self) -> Models:
         """What is served now."""
         return self._shelf.models
