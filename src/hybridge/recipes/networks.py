@@ -37,7 +37,7 @@ class NetworkConfig(Frozen):
     options: dict[str, Any] = Field(default_factory=dict)
     weights: Path | None = None
     prefixes: dict[str, str] = Field(default_factory=dict)
-    names: Literal["timm", "torchvision", "mcunet"] | None = None
+    names: Literal["timm", "torchvision", "mcunet", "ofa"] | None = None
     mean: tuple[FiniteFloat, ...] | None = Field(default=None, min_length=1)
     std: tuple[FiniteFloat, ...] | None = Field(default=None, min_length=1)
     train: TrainSettings | None = None

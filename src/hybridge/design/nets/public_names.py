@@ -12,6 +12,7 @@ from torch import nn
 from hybridge.design.nets.imagenet_resnet import ImageNetResNet
 from hybridge.design.nets.mobilenet import MobileNet
 from hybridge.design.nets.mobilenetv3 import LARGE, SMALL
+from hybridge.design.nets.ofa_names import ofa_blocks, ofa_prefixes
 from hybridge.design.nets.parts import MBConv
 from hybridge.design.nets.resnet import CifarResNet
 from hybridge.design.nets.vgg import ImageNetVGG
@@ -29,7 +30,7 @@ def prefixes_of(names: str, network: nn.Module) -> Prefixes:
     """Return how keys of a public checkpoint begin, and how they do in ``network``.
 
     Args:
-        names: Whose: ``timm``, ``torchvision`` or ``mcunet``.
+        names: Whose: ``timm``, ``torchvision``, ``mcunet`` or ``ofa``.
         network: What the checkpoint is for.
 
     Raises:
@@ -101,16 +102,12 @@ def _timm_block(block: MBConv, theirs: str, ours: str) -> Prefixes:
 def _mcunet(network: nn.Module) -> Prefixes | None:
     if not isinstance(network, MobileNet):
         return None
-    found = {"first_conv.": "stem.", "feature_mix_layer.": "final."}
-    for number in range(len(network.blocks)):
-        theirs, ours = f"blocks.{number}.mobile_inverted_conv.", f"blocks.{number}."
-        found |= {
-            f"{theirs}inverted_bottleneck.": f"{ours}expand.",
-            f"{theirs}depth_conv.": f"{ours}depthwise.",
-            f"{theirs}depth_conv.se.fc.": f"{ours}squeeze.",
-            f"{theirs}point_linear.": f"{ours}project.",
-        }
-    return found | {"classifier.linear.": "classifier."}
+    ends = {"first_conv.": "stem.", "feature_mix_layer.": "final."}
+    return ends | ofa_blocks(network) | {"classifier.linear.": "classifier."}
+
+
+def _ofa(network: nn.Module) -> Prefixes | None:
+    return ofa_prefixes(network) if isinstance(network, MobileNet) else None
 
 
 def _is_mobilenetv3(network: nn.Module) -> TypeGuard[MobileNet]:
@@ -140,3 +137,4 @@ def _convolution(weight: str, norm: str, ours: str) -> Prefixes:
 namings.add("torchvision", _torchvision)
 namings.add("timm", _timm)
 namings.add("mcunet", _mcunet)
+namings.add("ofa", _ofa)

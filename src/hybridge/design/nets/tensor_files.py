@@ -19,13 +19,16 @@ from hybridge.errors import DataError
 Shape = tuple[int, ...]
 #: How names of torch's own files end.
 _TORCH = (".pth", ".pt", ".tar", ".bin", ".ckpt")
+#: What they begin with: an archive now, a pickled magic number before. A safetensors file begins
+#: with the length of its header, which is never as large as that.
+_TORCH_MAGIC = (b"PK\x03\x04", b"\x80\x02\x8a\x0a")
 #: Where training scripts put the weights, beside their optimizer and the like.
 _INSIDE = ("state_dict", "model", "model_state_dict", "state_dict_ema")
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
     """Read all tensors of a file; raises `DataError` where it is missing or none."""
-    if path.suffix in _TORCH:
+    if _is_torch(path):
         return _loaded(path, "cpu")
     with opened(path) as file:
         return {key: file.get_tensor(key) for key in list(file.keys())}
@@ -33,10 +36,21 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 def read_shapes(path: Path) -> dict[str, Shape]:
     """Read the shapes of all tensors, which are not read themselves; raises as `read_tensors`."""
-    if path.suffix in _TORCH:
+    if _is_torch(path):
         return {key: tuple(value.shape) for key, value in _loaded(path, "meta").items()}
     with opened(path) as file:
         return {key: tuple(file.get_slice(key).get_shape()) for key in list(file.keys())}
+
+
+def _is_torch(path: Path) -> bool:
+    """Return whether torch wrote a file, by its name or, as many public ones have none, by it."""
+    if path.suffix in _TORCH:
+        return True
+    try:
+        with path.open("rb") as file:
+            return file.read(4) in _TORCH_MAGIC
+    except OSError:
+        return False  # said where it is opened
 
 
 @contextmanager
