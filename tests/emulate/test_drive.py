@@ -26,12 +26,12 @@ from hybridge.emulate.drive import emulate
 from hybridge.emulate.world import DAY_MS
 from hybridge.errors import ConfigError, PlanError, TransportError
 from hybridge.links.channel import Channel
-from hybridge.links.recent import RecentBandwidth
 from hybridge.links.synth import cellular
 from hybridge.links.trace import Trace
 from hybridge.plan.log import DecisionLog, read_log
 from hybridge.plan.variants import abstaining, cloud_only, edge_only
 from hybridge.runtime import clock
+from hybridge.walk.breaker import BreakerSettings
 from hybridge.walk.events import Failed, Ran, Run, Told
 from hybridge.walk.walk import walk
 from plan_strategies import plans
@@ -148,8 +148,21 @@ def test_what_is_withdrawn_frees_the_link(plan):
 def test_an_outage_of_minutes_is_survived_and_counted(plan):
     trace = Trace([0, 60, 360], [BPS, 0, BPS], 420)
     done = play(plan, [SEND], at_fixed_rate(1, 420), world(trace))
-    assert np.flatnonzero(done.failed).tolist() == list(range(60, 360))
     assert done.answered.all()
+    assert done.failed[60:360].all()
+    # Three that wait in vain open the breaker; then one is tried now and then.
+    np.testing.assert_allclose(done.latency_ms[60:63], EDGE_MS + 1000)
+    assert np.median(done.latency_ms[63:360]) == EDGE_MS
+    assert done.asked[63:360].mean() < 0.5
+    longest_s = 1 + math.ceil(BreakerSettings().longest_ms / 1e3)
+    assert not done.failed[360 + longest_s :].any()
+    np.testing.assert_allclose(done.latency_ms[360 + longest_s :], SENT_MS)
+
+
+def test_without_a_breaker_every_request_of_an_outage_waits(plan):
+    trace = Trace([0, 60, 360], [BPS, 0, BPS], 420)
+    done = play(plan, [SEND], at_fixed_rate(1, 420), replace(world(trace), breaker=None))
+    assert np.flatnonzero(done.failed).tolist() == list(range(60, 360))
     np.testing.assert_allclose(done.latency_ms[60:360], EDGE_MS + 1000)
     np.testing.assert_allclose(done.latency_ms[360:], SENT_MS)
 
@@ -247,7 +260,7 @@ class Plain:
     def __init__(self, plan, rehearsal, around):
         self.plan, self.rehearsal, self.world = plan, rehearsal, around
         self.edge_free_ms, self.channel = 0.0, Channel(around.trace)
-        self.seen = RecentBandwidth(around.trace)
+        self.seen = around.observer(plan, rehearsal)
 
     def latencies(self, times_ms):
         done, queue, turns = {}, [(at_ms, i, i, None, None) for i, at_ms in enumerate(times_ms)], 0
@@ -280,7 +293,7 @@ class Plain:
             told_ms = arrival_s * 1e3 + self.world.link.rtt_ms + cloud_ms
             if told_ms <= now_ms + limit_ms:
                 return Told(told_ms, size, cloud_ms, score)
-        return Failed(now_ms + limit_ms, size, "late")
+        return Failed(now_ms + limit_ms, size, "late", late=True)
 
 
 @given(

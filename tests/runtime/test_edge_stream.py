@@ -8,7 +8,10 @@ from hybridge.plan.bundle import Bundle
 from hybridge.plan.variants import edge_only, with_threshold
 from hybridge.runtime.edge.edge import EdgeRuntime
 from hybridge.runtime.edge.mock import MockTransport
+from hybridge.walk.breaker import BreakerSettings
 from tiny_plans import images, pair_plan
+
+PATIENT = BreakerSettings(failures=1000)
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +45,7 @@ def test_waiting_for_the_cloud_does_not_hold_up_the_stream(plan):
         together.wait(timeout=10)
         raise TransportError("away")
 
-    runtime = EdgeRuntime(Bundle(with_threshold(plan, -1e9)), MockTransport(reply))
+    runtime = EdgeRuntime(Bundle(with_threshold(plan, -1e9)), MockTransport(reply), breaker=PATIENT)
     answers = asyncio.run(collect(runtime, list(images(6)), in_flight=3))
     assert [answer.failure for answer in answers] == ["away"] * 6
 
@@ -55,7 +58,9 @@ def test_more_are_in_flight_than_this_machine_has_cores(plan):
         together.wait(timeout=10)
         raise TransportError("away")
 
-    with EdgeRuntime(Bundle(with_threshold(plan, -1e9)), MockTransport(reply)) as runtime:
+    with EdgeRuntime(
+        Bundle(with_threshold(plan, -1e9)), MockTransport(reply), breaker=PATIENT
+    ) as runtime:
         answers = asyncio.run(collect(runtime, list(images(24)), in_flight=24))
     assert [answer.failure for answer in answers] == ["away"] * 24
     assert not [each for each in threading.enumerate() if each.name.startswith("hybridge-edge")]

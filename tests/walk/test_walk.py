@@ -12,6 +12,7 @@ from hybridge.plan.program import Program
 from hybridge.plan.tensors import TensorSpec
 from hybridge.plan.variants import cloud_only
 from hybridge.walk.events import Ask, Failed, Ran, Run, Told
+from hybridge.walk.observer import Observer
 from hybridge.walk.walk import walk
 from plan_strategies import plans
 from tiny_trees import BORDER_BPS, tree_plan
@@ -71,7 +72,7 @@ def test_an_input_that_is_sent_is_answered_by_the_cloud():
         Ran(103.0, score=SEND),
         Told(113.0, payload_bytes=48, cloud_ms=4.0),
     )
-    assert requests[1] == Ask(pair().root.then.children[1], (1,), None)
+    assert requests[1] == Ask(pair().root.then.children[1], (1,), None, "raw")
     assert (decision.path, decision.source, decision.asked) == ((1,), "cloud", True)
     assert decision.reason == "score above threshold"
     assert decision.failure is None
@@ -250,7 +251,10 @@ def tree(tmp_path_factory):
 def test_the_link_is_looked_at_anew_before_every_fork(tree):
     link = Link(POOR, POOR, GOOD)
     requests, decision = drive(
-        walk(tree, 100.0, observer=link), Ran(110.0), Ran(125.0), Told(150.0, 22, 3.0)
+        walk(tree, 100.0, observer=Observer(bandwidth=link)),
+        Ran(110.0),
+        Ran(125.0),
+        Told(150.0, 22, 3.0),
     )
     assert [request.step.program for request in requests] == ["slim1", "slim2", "rest3"]
     assert link.asked_ms == [100.0, 110.0, 125.0]
@@ -259,7 +263,10 @@ def test_the_link_is_looked_at_anew_before_every_fork(tree):
 
 
 def test_a_link_of_which_nothing_is_known_is_taken_as_poor(tree):
-    for course in (walk(tree, 0.0), walk(tree, 0.0, observer=Link(None, None, None))):
+    for course in (
+        walk(tree, 0.0),
+        walk(tree, 0.0, observer=Observer(bandwidth=Link(None, None, None))),
+    ):
         _, decision = drive(course, Ran(1.0), Ran(2.0), Ran(3.0))
         assert decision.path == (0, 0, 0)
         assert "unknown" in decision.reason
@@ -277,7 +284,7 @@ def test_where_the_cloud_fails_the_nearest_fork_s_home_goes_on(tree, seen, ran, 
     link = Link(*seen)
     events = [Ran(1.0 + index) for index in range(len(ran))]
     events += [Failed(10.0, 22, "down"), *(Ran(11.0 + index) for index in range(len(home)))]
-    requests, decision = drive(walk(tree, 0.0, observer=link), *events)
+    requests, decision = drive(walk(tree, 0.0, observer=Observer(bandwidth=link)), *events)
     assert [request.step.program for request in requests[-len(home) :]] == home
     assert (decision.path, decision.source) == (leaf, "edge")
     assert decision.reason == "fell back: down"

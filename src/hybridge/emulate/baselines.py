@@ -67,6 +67,7 @@ def compare(
         ConfigError: A program has no price.
     """
     done = Comparison({PLAN: emulate(plan, rehearsal, world, arrivals, log)}, {})
+    world = world.plain
     baselines: dict[str, Callable[[], Emulation]] = {
         EDGE_ONLY: lambda: emulate(always_home(plan), rehearsal, world, arrivals),
         **{

@@ -19,12 +19,12 @@ from hybridge.emulate.script import Script
 from hybridge.emulate.world import World
 from hybridge.errors import TransportError
 from hybridge.links.channel import Channel
-from hybridge.links.recent import RecentBandwidth
 from hybridge.plan.decision import Decision
 from hybridge.plan.log import DecisionLog
 from hybridge.plan.plan import Plan
 from hybridge.plan.rehearsal import Rehearsal
 from hybridge.walk.events import Ask, Event, Failed, Ran, Request, Run, Told
+from hybridge.walk.observer import Observer
 from hybridge.walk.walk import Walk, walk
 
 #: Of each request: the fields of an `Emulation` but the energy, then what that is made of.
@@ -43,7 +43,8 @@ def emulate(
 
     The edge runs one program at a time, in the order in which requests are ready for it; messages
     queue for the link, which drains at the trace's bandwidth; the cloud is never busy. Forks by
-    bandwidth see the trace's mean over the world's ``sense_window_s`` before them.
+    bandwidth see the trace's mean over the world's ``sense_window_s`` before them. What walks are
+    advised by follows what happens here, as it does in the runtime.
 
     Args:
         plan: The plan.
@@ -54,10 +55,11 @@ def emulate(
 
     Raises:
         PlanError: The rehearsal does not fit the plan.
-        ConfigError: A program has no price.
+        ConfigError: A program has no price, or the rehearsal knows too little for the world's
+            policy or codecs.
     """
-    script = Script(plan, rehearsal, world.prices)
-    replay = Replay(script, world, arrivals.count, log)
+    script = Script(plan, rehearsal, world.prices, world.codecs)
+    replay = Replay(script, world, world.observer(plan, rehearsal), arrivals.count, log)
     replay.play(arrivals)
     return replay.emulation()
 
@@ -100,7 +102,12 @@ class Replay:
     """
 
     def __init__(
-        self, script: Script, world: World, count: int, log: DecisionLog | None = None
+        self,
+        script: Script,
+        world: World,
+        observer: Observer,
+        count: int,
+        log: DecisionLog | None = None,
     ) -> None:
         self.script = script
         self.world = world
@@ -108,7 +115,7 @@ class Replay:
         self.edge_free_ms = 0.0
         self.passage: Passage | None = None
         self._log = log
-        self._seen = RecentBandwidth(world.trace, world.sense_window_s)
+        self._observer = observer
         self._link = world.link
         self._rtt_ms = world.link.rtt_ms
         self.timeout_ms = world.longest_ms
@@ -155,7 +162,7 @@ class Replay:
         )
 
     def _begin(self, turn: int, at_ms: float, following_ms: float) -> Passage:
-        course = walk(self.script.plan, at_ms, self._deadline_ms, self._seen)
+        course = walk(self.script.plan, at_ms, self._deadline_ms, self._observer)
         passage = Passage(course, turn, turn % self.script.inputs, at_ms)
         self._go_on(passage, None, following_ms)
         return passage
@@ -210,7 +217,7 @@ class Replay:
 
     def _ask(self, passage: Passage, ask: Ask) -> Told | Failed:
         part = self.script.parts[ask.path, ask.step.program]
-        payload_bytes = part.sizes[passage.input]
+        payload_bytes = part.sizes[ask.codec][passage.input]
         asked_ms = passage.now_ms
         within_ms = self.timeout_ms if ask.left_ms is None else ask.left_ms
         begins_ms = max(asked_ms, self.channel.free_at_s * 1e3)
@@ -232,13 +239,13 @@ class Replay:
         passage.waiting_ms += max(ends_ms - max(sent_ms, begins_ms), 0.0)
         if not in_time:
             why = f"the emulated cloud did not answer within {within_ms:.0f} ms"
-            return Failed(ends_ms, payload_bytes, why)
+            return Failed(ends_ms, payload_bytes, why, late=True)
         passage.cloud_ms += part.takes_ms
         score = part.scores[passage.input] if part.scores else None
         return Told(ends_ms, payload_bytes, part.takes_ms, score)
 
     def _end(self, passage: Passage, decision: Decision) -> None:
-        ending = self.script.endings[decision.path]
+        ending = self.script.ending(decision.path, decision.codec)
         _ROW.pack_into(
             self._rows,
             passage.turn * _ROW.size,

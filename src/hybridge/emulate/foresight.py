@@ -64,7 +64,7 @@ def emulate_foresight(
                 return node.model_copy(update={"chooser": chooser, "children": children})
 
     script.plan = plan.model_copy(update={"root": foresee(plan.root, ())})
-    replay = Replay(script, world, arrivals.count)
+    replay = Replay(script, world, world.observer(plan, rehearsal), arrivals.count)
     for chooser in choosers:
         chooser.replay = replay
     replay.play(arrivals)
@@ -159,7 +159,7 @@ class _Foresight:
             if step.place == "edge":
                 now_ms = edge_free_ms = max(now_ms, edge_free_ms) + part.takes_ms
                 continue
-            payload_bytes = part.sizes[passage.input]
+            payload_bytes = part.sizes[step.codec][passage.input]
             limit_ms = now_ms + replay.timeout_ms if left_ms is None else by_ms
             now_ms = replay.channel.preview(now_ms / 1e3, payload_bytes) * 1e3
             now_ms += link.rtt_ms + link.handling_ms(payload_bytes) + part.takes_ms

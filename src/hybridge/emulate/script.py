@@ -3,6 +3,7 @@
 Letters: ``N`` rehearsed inputs.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hybridge.cost.price import Prices
@@ -21,12 +22,12 @@ class Part:
     Attributes:
         takes_ms: Time of its program.
         scores: The newest router score once it has run, for each input; None where there is none.
-        sizes: Encoded bytes that it sends, for each input; empty on the edge.
+        sizes: Encoded bytes that it sends, by codec and for each input; empty on the edge.
     """
 
     takes_ms: float
     scores: Scores
-    sizes: list[int]
+    sizes: dict[str, list[int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,28 +50,45 @@ class Script:
         plan: The plan.
         rehearsal: Played with its programs.
         prices: What its programs take.
+        codecs: That cloud steps may be asked with besides their own.
 
     Attributes:
         inputs: ``N``.
         parts: What each step does, by its path and program.
-        endings: What each leaf says, by its path.
+        endings: What each leaf says, by its path, with the plan's own codecs.
 
     Raises:
         PlanError: The rehearsal does not fit the plan.
         ConfigError: A program has no price.
     """
 
-    def __init__(self, plan: Plan, rehearsal: Rehearsal, prices: Prices) -> None:
+    def __init__(
+        self, plan: Plan, rehearsal: Rehearsal, prices: Prices, codecs: Sequence[str] = ()
+    ) -> None:
         rehearsal.check_fits(plan)
         self.plan = plan
         self.inputs = len(rehearsal)
         if self.inputs == 0:
             raise PlanError("expected a rehearsal of one input or more, got an empty one")
         self.parts = {
-            (path, step.program): _part(path, step, rehearsal, prices)
+            (path, step.program): _part(path, step, rehearsal, prices, codecs)
             for path, step in plan.steps()
         }
-        self.endings = {path: _ending(plan, path, leaf, rehearsal) for path, leaf in plan.leaves()}
+        self.endings = {
+            path: _ending(path, leaf, rehearsal, codec_to(plan, path))
+            for path, leaf in plan.leaves()
+        }
+        self._others = {
+            (path, codec): _ending(path, leaf, rehearsal, codec)
+            for path, leaf in plan.leaves()
+            for codec in codecs
+            if codec_to(plan, path) is not None
+        }
+
+    def ending(self, leaf: Path, codec: str | None) -> Ending:
+        """Return what a leaf says once ``codec`` was used on the way, if any was."""
+        other = None if codec is None else self._others.get((leaf, codec))
+        return other or self.endings[leaf]
 
 
 def codec_to(plan: Plan, leaf: Path) -> str | None:
@@ -79,17 +97,23 @@ def codec_to(plan: Plan, leaf: Path) -> str | None:
     return next(codecs, None)
 
 
-def _part(path: Path, step: Step, rehearsal: Rehearsal, prices: Prices) -> Part:
+def _part(
+    path: Path, step: Step, rehearsal: Rehearsal, prices: Prices, codecs: Sequence[str]
+) -> Part:
     takes_ms = prices.step_ms(step)
     if not takes_ms >= 0:
         raise ConfigError(f"expected a price of 0 ms or more for {step.program!r}, got {takes_ms}")
     score = rehearsal.score.get(path) if isinstance(step.then, Fork) else None
-    sizes = rehearsal.payload_bytes[path, step.codec].tolist() if step.place == "cloud" else []
+    sizes = {}
+    if step.place == "cloud":
+        sizes = {
+            codec: rehearsal.payload_bytes[path, codec].tolist() for codec in (step.codec, *codecs)
+        }
     return Part(takes_ms, None if score is None else score.tolist(), sizes)
 
 
-def _ending(plan: Plan, path: Path, leaf: Leaf, rehearsal: Rehearsal) -> Ending:
+def _ending(path: Path, leaf: Leaf, rehearsal: Rehearsal, codec: str | None) -> Ending:
     if isinstance(leaf.combine, Abstain):
         return Ending(None, [False] * len(rehearsal))
-    answers = rehearsal.answers(path, codec_to(plan, path))
+    answers = rehearsal.answers(path, codec)
     return Ending(answers.tolist(), (answers == rehearsal.truth).tolist())

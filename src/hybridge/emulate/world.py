@@ -1,16 +1,25 @@
 """What requests meet in virtual time: a device, a link that a trace drains, a cloud."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hybridge.cost.price import Prices
 from hybridge.errors import ConfigError
 from hybridge.links.link import Link
-from hybridge.links.recent import SENSE_WINDOW_S, check_window_s
+from hybridge.links.recent import SENSE_WINDOW_S, RecentBandwidth, check_window_s
 from hybridge.links.trace import Trace
+from hybridge.plan.plan import Plan
+from hybridge.plan.rehearsal import Rehearsal
+from hybridge.walk.advice import observer_of
+from hybridge.walk.breaker import BreakerSettings
+from hybridge.walk.observer import Observer
+from hybridge.walk.threshold import Fixed, Policy
 
 #: Longest time that anything is waited for; the runtime's own limit.
 DAY_MS = 86_400_000.0
+
+_FIXED = Fixed()
+_BREAKER = BreakerSettings()
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,6 +34,9 @@ class World:
         timeout_ms: How long the cloud is waited for where there is no deadline.
         sense_window_s: At a fork by bandwidth, the device knows the trace's mean over so much time
             before; see `RecentBandwidth`.
+        policy: How the threshold follows link, inputs or a budget.
+        codecs: That cloud steps may be asked with besides their own, each as the link is.
+        breaker: When a cloud that does not answer is left alone; None always asks.
 
     Raises `ConfigError` where a time limit is negative or NaN, or the window no length.
     """
@@ -35,6 +47,29 @@ class World:
     deadline_ms: float | None = None
     timeout_ms: float = 1000.0
     sense_window_s: float = SENSE_WINDOW_S
+    policy: Policy = _FIXED
+    codecs: tuple[str, ...] = ()
+    breaker: BreakerSettings | None = _BREAKER
+
+    @property
+    def plain(self) -> "World":
+        """The same without policy and codecs of choice, for plans that know none."""
+        return replace(self, policy=Fixed(), codecs=())
+
+    def observer(self, plan: Plan, rehearsal: Rehearsal) -> Observer:
+        """Return what the walks of a plan are advised by, at the beginning.
+
+        Raises `ConfigError` where plan or rehearsal do not fit the policy or the codecs.
+        """
+        return observer_of(
+            plan,
+            rehearsal,
+            bandwidth=RecentBandwidth(self.trace, self.sense_window_s),
+            policy=self.policy,
+            codecs=self.codecs,
+            breaker=self.breaker,
+            device=self.prices.device,
+        )
 
     def __post_init__(self) -> None:
         check_window_s(self.sense_window_s)

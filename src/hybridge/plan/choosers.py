@@ -46,7 +46,7 @@ class ScoreThreshold(Frozen):
         """Choose a child; raises `PlanError` where no program above the fork gave a score."""
         if seen.score is None:
             raise PlanError("a score_threshold fork needs a program with a 'score' output above it")
-        if seen.score <= self.threshold:
+        if seen.score <= (self.threshold if seen.threshold is None else seen.threshold):
             return Choice(0, "score within threshold")
         # A score that is no number speaks for nothing, least of all for the base.
         return Choice(1, "score is NaN" if math.isnan(seen.score) else "score above threshold")

@@ -24,6 +24,10 @@ class Decision:
         wanted: Whether the plan sent the input to the cloud, be it asked or not.
         asked: Whether a message left the device.
         failure: Why the cloud's answer is missing, or None.
+        threshold: What the newest score was compared with, where a policy moved it, or None.
+        bandwidth_bps: Bandwidth as it was known at the last fork, or None.
+        expected_ms: How long the cloud was expected to take when it was asked, or None.
+        codec: What the last message was encoded with, or None where none was wanted.
     """
 
     path: Path
@@ -39,3 +43,7 @@ class Decision:
     wanted: bool
     asked: bool
     failure: str | None
+    threshold: float | None = None
+    bandwidth_bps: float | None = None
+    expected_ms: float | None = None
+    codec: str | None = None

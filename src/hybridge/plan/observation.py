@@ -12,11 +12,13 @@ class Observation:
         left_ms: Time left until the deadline, or None where there is no deadline.
         bandwidth_bps: Bandwidth of the link to the cloud, in bits per second, or None where it is
             not known.
+        threshold: What a score is compared with just now, or None for the plan's own.
     """
 
     score: float | None = None
     left_ms: float | None = None
     bandwidth_bps: float | None = None
+    threshold: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

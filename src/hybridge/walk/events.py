@@ -15,11 +15,17 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """Ask the cloud for ``step``, which stands at ``path``, within ``left_ms`` (None: no limit)."""
+    """Ask the cloud for ``step``, which stands at ``path``, within ``left_ms`` (None: no limit).
+
+    What it is fed crosses in ``codec``; the reply is expected after ``expected_ms``, if anything is
+    known.
+    """
 
     step: Step
     path: Path
     left_ms: float | None
+    codec: str
+    expected_ms: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +50,16 @@ class Told:
 class Failed:
     """The cloud did not answer; known at ``now_ms``, after ``payload_bytes`` were sent.
 
-    ``asked`` is whether anything of the message left the device.
+    ``asked`` is whether anything of the message left the device, ``late`` whether it failed for
+    want of time, ``cloud_failed`` whether link or cloud are to blame rather than the device.
     """
 
     now_ms: float
     payload_bytes: int
     why: str
     asked: bool = True
+    late: bool = False
+    cloud_failed: bool = True
 
 
 Request = Run | Ask

@@ -7,30 +7,19 @@ was emulated is what runs.
 
 from collections.abc import Generator
 from dataclasses import dataclass, field
-from typing import Protocol, TypeAlias, runtime_checkable
+from typing import TypeAlias
 
 from hybridge.errors import TransportError
 from hybridge.plan.decision import Decision
-from hybridge.plan.observation import Observation
+from hybridge.plan.observation import Choice, Observation
 from hybridge.plan.plan import Fork, Leaf, Node, Path, Plan, Step
 from hybridge.walk.events import Ask, Event, Failed, Ran, Request, Run
+from hybridge.walk.observer import Observer
 
 Walk: TypeAlias = Generator[Request, Event, Decision]
 Home: TypeAlias = tuple[Node, Path]
 
 NO_TIME_LEFT = "no time left"
-
-
-@runtime_checkable
-class Observer(Protocol):
-    """Tells what is known of the link."""
-
-    def bandwidth_bps(self, now_ms: float) -> float | None:
-        """Return the bandwidth towards the cloud in bits per second, as it is known at ``now_ms``.
-
-        ``now_ms`` goes by the clock of the walk. None where it is not known.
-        """
-        ...
 
 
 def walk(
@@ -39,13 +28,15 @@ def walk(
     """Walk ``plan`` once.
 
     Where the cloud does not answer, or there is no time left to ask it, the walk goes on at the
-    home child of the nearest fork above, and the decision says why.
+    home child of the nearest fork above, and the decision says why. So it does where the observer
+    advises against asking.
 
     Args:
         plan: The plan.
         now_ms: When the request came, by any clock that the events go by as well.
         deadline_ms: Time from ``now_ms`` within which to answer, or None.
-        observer: Asked anew before every fork; None knows nothing of the link.
+        observer: Asked before every fork and every question to the cloud, and told what came of
+            them; None knows nothing of the link.
 
     Yields:
         What to do next. An `Ask` never has ``left_ms`` of zero or less.
@@ -63,14 +54,14 @@ def walk(
     reason = "only branch"
     while not isinstance(node, Leaf):
         if isinstance(node, Fork):
-            choice = node.chooser.choose(course.seen(observer))
+            choice = course.choose(node, path, observer)
             if node.home is not None:
                 home = node.children[node.home], (*path, node.home)
             node, path, reason = node.children[choice.child], (*path, choice.child), choice.reason
         elif node.place == "edge":
-            course.ran((yield Run(node, path)))
+            course.ran((yield Run(node, path)), node.program, observer)
             node = node.then
-        elif (failure := (yield from _ask(node, path, course))) is None:
+        elif (failure := (yield from _ask(node, path, course, home, observer))) is None:
             node = node.then
         elif home is None:
             raise TransportError(f"{failure}; the plan has no answer without the cloud")
@@ -80,14 +71,25 @@ def walk(
     return course.decide(path, node, f"fell back: {course.failure}" if course.failure else reason)
 
 
-def _ask(step: Step, path: Path, course: "_Course") -> Generator[Request, Event, str | None]:
+def _ask(
+    step: Step, path: Path, course: "_Course", home: Home | None, observer: Observer | None
+) -> Generator[Request, Event, str | None]:
     """Ask the cloud; return why it did not answer, or None where it did."""
     course.wanted = True
     left_ms = course.left_ms
+    if left_ms is not None and home is not None and observer is not None:
+        left_ms -= observer.home_ms(home[0])
     if left_ms is not None and left_ms <= 0:
-        course.failure = NO_TIME_LEFT
+        terms: Ask | str = NO_TIME_LEFT
+    elif observer is None or home is None:  # without a home, asking is all there is to do
+        terms = Ask(step, path, left_ms, step.codec)
     else:
-        course.heard((yield Ask(step, path, left_ms)), path)
+        terms = observer.terms(step, path, left_ms, course.now_ms)
+    if isinstance(terms, str):
+        course.failure = terms
+    else:
+        course.expected_ms, course.codec = terms.expected_ms, terms.codec
+        course.heard((yield terms), terms, observer)
     return course.failure
 
 
@@ -106,6 +108,10 @@ class _Course:
     wanted: bool = False
     asked: bool = False
     failure: str | None = None
+    threshold: float | None = None
+    bandwidth_bps: float | None = None
+    expected_ms: float | None = None
+    codec: str | None = None
     told_at: list[Path] = field(default_factory=list)
 
     @property
@@ -114,19 +120,29 @@ class _Course:
             return None
         return self.began_ms + self.deadline_ms - self.now_ms
 
-    def seen(self, observer: Observer | None) -> Observation:
-        known = None if observer is None else observer.bandwidth_bps(self.now_ms)
-        return Observation(self.score, self.left_ms, known)
+    def choose(self, fork: Fork, path: Path, observer: Observer | None) -> Choice:
+        if observer is None:
+            return fork.chooser.choose(Observation(self.score, self.left_ms))
+        seen = observer.seen(self.score, self.left_ms, fork, path, self.now_ms)
+        self.bandwidth_bps, self.threshold = seen.bandwidth_bps, seen.threshold
+        choice = fork.chooser.choose(seen)
+        observer.chose(fork, self.score, choice.child, self.now_ms)
+        return choice
 
-    def ran(self, event: Event) -> None:
+    def ran(self, event: Event, program: str, observer: Observer | None) -> None:
         if not isinstance(event, Ran):
             raise TypeError(f"expected Ran after Run, got {event}")
-        self.edge_ms += self._advance(event.now_ms)
+        took_ms = self._advance(event.now_ms)
+        self.edge_ms += took_ms
+        if observer is not None:
+            observer.ran(program, took_ms)
         self._see(event.score)
 
-    def heard(self, event: Event, path: Path) -> None:
+    def heard(self, event: Event, ask: Ask, observer: Observer | None) -> None:
         if isinstance(event, Ran):
             raise TypeError(f"expected Told or Failed after Ask, got {event}")
+        if observer is not None:
+            observer.heard(event, ask, self.now_ms)
         self.asked |= not isinstance(event, Failed) or event.asked
         elapsed_ms = self._advance(event.now_ms)
         self.payload_bytes += event.payload_bytes
@@ -138,7 +154,7 @@ class _Course:
         cloud_ms = min(max(event.cloud_ms, 0.0), elapsed_ms)
         self.cloud_ms += cloud_ms
         self.link_ms += elapsed_ms - cloud_ms
-        self.told_at.append(path)
+        self.told_at.append(ask.path)
         self._see(event.score)
 
     def decide(self, path: Path, leaf: Leaf, reason: str) -> Decision:
@@ -157,6 +173,10 @@ class _Course:
             wanted=self.wanted,
             asked=self.asked,
             failure=self.failure,
+            threshold=self.threshold,
+            bandwidth_bps=self.bandwidth_bps,
+            expected_ms=self.expected_ms,
+            codec=self.codec,
         )
 
     def _advance(self, now_ms: float) -> float:

@@ -3,7 +3,7 @@
 import asyncio
 import math
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -22,12 +22,15 @@ from hybridge.plan.log import DecisionLog
 from hybridge.plan.program import Program
 from hybridge.runtime.clock import Clock, SystemClock, limit_ms
 from hybridge.runtime.edge.answer import Answer
-from hybridge.runtime.edge.goodput import Goodput
 from hybridge.runtime.edge.paced import Paced
 from hybridge.runtime.sessions import ProgramSession
 from hybridge.runtime.wire.message import Message, Reply, Transport, UnsentError
+from hybridge.walk.advice import observer_of
+from hybridge.walk.breaker import BreakerSettings
 from hybridge.walk.events import Ask, Event, Failed, Ran, Run, Told
-from hybridge.walk.walk import NO_TIME_LEFT, Observer, Walk, walk
+from hybridge.walk.observer import SeesBandwidth
+from hybridge.walk.threshold import Fixed, Policy
+from hybridge.walk.walk import NO_TIME_LEFT, Walk, walk
 
 #: Threads of all streams of a runtime together; mostly they wait for the cloud.
 MAX_THREADS = 64
@@ -55,12 +58,18 @@ class EdgeRuntime(Closing):
             to the transport.
         clock: The time to go by; the machine's own where left out.
         bandwidth: What tells forks the bandwidth, by ``clock``. None: the transport itself where
-            it knows, as a shaped one does; else a `Goodput` of what this runtime sends.
+            it knows, as a shaped one does; else an estimate from what this runtime sends.
         pace: A device to stand in for: programs take at least as long as its profile says, and
             run one at a time. None: as fast as they can.
+        policy: How the threshold follows link, inputs or a budget; None leaves it as it is. All
+            but a budget need the bundle's rehearsal to begin well, a cost needs it at all.
+        codecs: Others than the plan's that messages may be encoded with, each as the link is;
+            needs the rehearsal, and each must have been rehearsed.
+        breaker: When a cloud that fails is left alone; the defaults where None.
 
     Raises:
-        ConfigError: ``timeout_ms`` is NaN, or ``pace`` knows no speed for a program's layers.
+        ConfigError: ``timeout_ms`` is NaN, ``pace`` knows no speed for a program's layers, or the
+            bundle knows too little for ``policy`` or ``codecs``.
         BundleError: The bundle, or an edge program's file, is missing or damaged.
         UnknownNameError: The plan names a codec that does not exist.
     """
@@ -74,20 +83,31 @@ class EdgeRuntime(Closing):
         log: DecisionLog | None = None,
         timeout_ms: float | None = None,
         clock: Clock | None = None,
-        bandwidth: Observer | None = None,
+        bandwidth: SeesBandwidth | None = None,
         pace: Device | None = None,
+        policy: Policy | None = None,
+        codecs: Sequence[str] = (),
+        breaker: BreakerSettings | None = None,
     ) -> None:
         if not isinstance(bundle, Bundle):
-            bundle = load_bundle(bundle, place="edge")
+            bundle = load_bundle(bundle, place="edge", rehearsal=bool(codecs) or policy is not None)
         self.plan = bundle.plan
         self._cloud = cloud
         self._log = log
         self._timeout_ms = _limit_ms(timeout_ms, "timeout_ms")
         clock = clock or SystemClock()
         self._now_ms = clock.now_ms
-        self._goodput = Goodput()
-        known = cloud if isinstance(cloud, Observer) else self._goodput
-        self._bandwidth = known if bandwidth is None else bandwidth
+        if bandwidth is None and isinstance(cloud, SeesBandwidth):
+            bandwidth = cloud
+        self.observer = observer_of(
+            bundle.plan,
+            bundle.rehearsal,
+            bandwidth=bandwidth,
+            policy=policy or Fixed(),
+            codecs=codecs,
+            breaker=None if cloud is None else breaker or BreakerSettings(),
+            device=pace,
+        )
         self._geometry = self.plan.geometry
         self._closed = False
         # Its threads begin with the first stream.
@@ -114,7 +134,7 @@ class EdgeRuntime(Closing):
                 answer without it.
         """
         within_ms = _limit_ms(deadline_ms, "deadline_ms")
-        course = walk(self.plan, self._now_ms(), within_ms, self._bandwidth)
+        course = walk(self.plan, self._now_ms(), within_ms, self.observer)
         values = {self.plan.input.name: self._input(x)}
         decision = self._drive(course, values)
         return self._answer(decision, values)
@@ -215,7 +235,7 @@ class EdgeRuntime(Closing):
         asked_ms = self._now_ms()
         step = request.step
         program = self.plan.programs[step.program]
-        codec = codec_named(step.codec)
+        codec = codec_named(request.codec)
         try:
             tensors = {name: codec.encode(values[value]) for name, value in step.feeds.items()}
         except SignatureError as error:
@@ -230,18 +250,16 @@ class EdgeRuntime(Closing):
             reply = self._cloud.send(message, within_ms)
             outputs = _outputs(program, reply)
         except UnsentError as error:
-            return self._unasked(str(error))
+            return self._unasked(str(error), cloud_failed=True)
         except (TransportError, SignatureError, DataError) as error:
             now_ms = self._now_ms()
-            if within_ms is not None and now_ms - sent_ms > within_ms - _TOO_LATE_MS:
-                self._goodput.lost(message.payload_bytes, now_ms - sent_ms)
-            return Failed(now_ms, message.payload_bytes, str(error))
-        self._goodput.saw(message.payload_bytes, self._now_ms() - sent_ms - reply.cloud_ms)
+            late = within_ms is not None and now_ms - sent_ms > within_ms - _TOO_LATE_MS
+            return Failed(now_ms, message.payload_bytes, str(error), late=late)
         score = _keep(step.program, outputs, values)
         return Told(self._now_ms(), message.payload_bytes, reply.cloud_ms, score)
 
-    def _unasked(self, why: str) -> Failed:
-        return Failed(self._now_ms(), 0, why, asked=False)
+    def _unasked(self, why: str, cloud_failed: bool = False) -> Failed:
+        return Failed(self._now_ms(), 0, why, asked=False, cloud_failed=cloud_failed)
 
     def _answer(self, decision: Decision, values: dict[str, Array]) -> Answer:
         combine = decision.leaf.combine

@@ -1,0 +1,88 @@
+"""What sending an input gains, by its router score.
+
+Letters: ``N`` rehearsed inputs, ``Q`` bins.
+"""
+
+import math
+from bisect import bisect_left
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from hybridge.cost.reach import selective_query
+from hybridge.errors import ConfigError
+from hybridge.plan.plan import Plan
+from hybridge.plan.rehearsal import Rehearsal
+
+_INPUTS_OF_BIN = 50
+_MOST_BINS = 64
+
+Floats = np.ndarray[Any, np.dtype[np.float64]]
+
+
+@dataclass(frozen=True)
+class Gains:
+    """How many more inputs are right in the cloud than at home, at every router score.
+
+    Attributes:
+        scores: Scores of the calibration inputs on the device's own axis, ascending: ``(N,)``.
+        lows: Lowest score of each bin, ascending: ``(Q,)``; the first is minus infinity.
+        points: Gain of each bin in percentage points, never falling: ``(Q,)``.
+    """
+
+    scores: tuple[float, ...]
+    lows: tuple[float, ...]
+    points: tuple[float, ...]
+
+    def threshold(self, least_points: float) -> float:
+        """Return the threshold above which sending gains at least so many points."""
+        worth = bisect_left(self.points, least_points)
+        if worth == len(self.points):
+            return math.inf
+        return math.nextafter(self.lows[worth], -math.inf)
+
+
+def gains(plan: Plan, rehearsal: Rehearsal) -> Gains:
+    """Return what sending gains, as a bundle's rehearsal has it.
+
+    Gains are judged by held-out scores where there are some, by rank, since those of different
+    routers share no axis. Bins that fall are joined until none does: a router's score is to say
+    the more, the more sending helps.
+
+    Raises:
+        ConfigError: The plan is not one fork by score with an answer on either side.
+    """
+    query = selective_query(plan)
+    if query is None:
+        raise ConfigError(
+            "expected a plan with one fork by score, an answer at once for what is kept and one "
+            "cloud step for what is sent; a policy of the threshold needs one"
+        )
+    score = np.sort(rehearsal.score[()])
+    judged = rehearsal.held_out_score.get((), rehearsal.score[()])
+    right = [
+        rehearsal.answers(leaf, codec) == rehearsal.truth
+        for leaf, codec in ((query.kept, None), (query.sent, query.codec))
+    ]
+    gain = 100.0 * (right[1].astype(np.float64) - right[0])[np.argsort(judged, kind="stable")]
+    count = min(max(len(gain) // _INPUTS_OF_BIN, 1), _MOST_BINS)
+    edges = np.arange(count) * len(gain) // count
+    sizes = np.diff(np.append(edges, len(gain)))
+    means = _never_falling(np.add.reduceat(gain, edges) / sizes, sizes)
+    lows = score[edges]
+    lows[0] = -math.inf
+    return Gains(tuple(score.tolist()), tuple(lows.tolist()), tuple(means.tolist()))
+
+
+def _never_falling(values: Floats, weights: np.ndarray[Any, Any]) -> Floats:
+    """Return the nearest values that never fall, pooling adjacent violators (Ayer et al. 1955)."""
+    blocks: list[tuple[float, float, int]] = []  # mean, weight, values
+    for value, weight in zip(values.tolist(), weights.tolist(), strict=True):
+        mean, total, count = value, float(weight), 1
+        while blocks and blocks[-1][0] >= mean:
+            before, mass, before_count = blocks.pop()
+            mean = (before * mass + mean * total) / (mass + total)
+            total, count = total + mass, count + before_count
+        blocks.append((mean, total, count))
+    return np.concatenate([np.full(count, mean) for mean, _, count in blocks])

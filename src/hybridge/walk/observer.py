@@ -1,0 +1,218 @@
+"""All that is known while requests are walked, folded from what became of those before.
+
+Everything a walk asks its observer is a matter of arithmetic; whoever drives the walk tells it,
+through the walk's events, what happened. So the runtime and the emulator know the same.
+"""
+
+import math
+import threading
+from bisect import bisect_left, insort
+from collections import deque
+from typing import Protocol, runtime_checkable
+
+from hybridge.cost.device import Device
+from hybridge.cost.price import energy_mj
+from hybridge.plan.observation import Observation
+from hybridge.plan.plan import Fork, Leaf, Node, Path, Step
+from hybridge.walk.breaker import Breaker
+from hybridge.walk.events import Ask, Failed, Told
+from hybridge.walk.menu import Dish, Menus
+from hybridge.walk.threshold import ThresholdPolicy, WorthIt
+from hybridge.walk.tracker import LinkTracker
+
+BREAKER_OPEN = "the cloud is left alone after failures"
+TOO_SLOW = "the cloud is expected to be too late"
+
+#: What a message's size counts once the next one is there.
+_FADES_TO = 0.9
+
+
+@runtime_checkable
+class SeesBandwidth(Protocol):
+    """Tells what is known of the link."""
+
+    def bandwidth_bps(self, now_ms: float) -> float | None:
+        """Return the bandwidth towards the cloud in bits per second, as it is known at ``now_ms``.
+
+        ``now_ms`` goes by the clock of the walk. None where it is not known.
+        """
+        ...
+
+
+class Observer:
+    """Answers a walk's questions, and remembers. Safe to use from several threads.
+
+    Args:
+        bandwidth: Tells forks the bandwidth; None takes the tracker's estimate.
+        tracker: Follows link and cloud; without one nothing is expected of a message, so that
+            none is held back for being too slow.
+        breaker: Keeps from asking a cloud that fails; without one it is always asked.
+        policy: Moves the threshold; without one it is the plan's own.
+        menus: What cloud steps may be asked with; a step that is not there is asked with the
+            plan's codec, and its messages are expected to be as long as they were of late.
+        worth: What a point of accuracy is worth, for choosing codecs; None takes the most accurate
+            codec that is expected in time.
+        device: Whose energy a policy weighs.
+    """
+
+    def __init__(
+        self,
+        *,
+        bandwidth: SeesBandwidth | None = None,
+        tracker: LinkTracker | None = None,
+        breaker: Breaker | None = None,
+        policy: ThresholdPolicy | None = None,
+        menus: Menus | None = None,
+        worth: WorthIt | None = None,
+        device: Device | None = None,
+    ) -> None:
+        self.bandwidth = tracker if bandwidth is None else bandwidth
+        self.tracker, self.breaker, self.policy = tracker, breaker, policy
+        self._menus: dict[Path, tuple[Dish, ...]] = dict(menus or {})
+        self._learns = menus is None
+        self._worth, self._device = worth, device
+        self._durations = Durations()
+
+    def seen(
+        self, score: float | None, left_ms: float | None, fork: Fork, path: Path, now_ms: float
+    ) -> Observation:
+        """Return what a fork's chooser may look at."""
+        known = None if self.bandwidth is None else self.bandwidth.bandwidth_bps(now_ms)
+        threshold = None
+        if self.policy is not None and score is not None and fork.chooser.kind == "score_threshold":
+            extra_ms = self._expected_of(fork, path, left_ms, now_ms)
+            extra_mj = self._energy_mj(extra_ms)
+            threshold = self.policy.threshold(fork.chooser.threshold, extra_ms, extra_mj, now_ms)
+        return Observation(score, left_ms, known, threshold)
+
+    def chose(self, fork: Fork, score: float | None, child: int, now_ms: float) -> None:
+        """Note which child a fork's chooser took."""
+        if self.policy is not None and score is not None and fork.chooser.kind == "score_threshold":
+            self.policy.decided(score, child == 1, now_ms)
+
+    def terms(self, step: Step, path: Path, left_ms: float | None, now_ms: float) -> Ask | str:
+        """Return how the cloud is to be asked, or in a few words why it is not.
+
+        Args:
+            step: What is to be asked for.
+            path: Where it stands.
+            left_ms: Time until the answer must be there, what comes after it taken off.
+            now_ms: The time.
+        """
+        codec, expected_ms = self._codec(step, path, left_ms, now_ms)
+        if left_ms is not None and expected_ms is not None and expected_ms > left_ms:
+            return TOO_SLOW
+        # Last of all: whoever the breaker lets through has to ask.
+        if self.breaker is not None and not self.breaker.passes(now_ms):
+            return BREAKER_OPEN
+        return Ask(step, path, left_ms, codec, expected_ms)
+
+    def heard(self, event: Told | Failed, ask: Ask, asked_ms: float) -> None:
+        """Note what became of a question that was asked at ``asked_ms``."""
+        if self.tracker is not None:
+            self._track(event, self.tracker, event.now_ms - asked_ms)
+        if self.breaker is not None:
+            if isinstance(event, Told):
+                self.breaker.succeeded()
+            elif event.cloud_failed:
+                self.breaker.failed(event.now_ms)
+            else:
+                self.breaker.unasked()
+        if event.payload_bytes:
+            if self.policy is not None:
+                self.policy.spent(event.payload_bytes)
+            if self._learns:
+                self._learn(ask, event.payload_bytes)
+
+    @staticmethod
+    def _track(event: Told | Failed, tracker: LinkTracker, elapsed_ms: float) -> None:
+        if isinstance(event, Told):
+            cloud_ms = min(max(event.cloud_ms, 0.0), elapsed_ms)
+            tracker.saw(event.payload_bytes, elapsed_ms - cloud_ms, cloud_ms, event.now_ms)
+        elif event.late:
+            tracker.lost(event.payload_bytes, elapsed_ms, event.now_ms)
+
+    def _learn(self, ask: Ask, payload_bytes: int) -> None:
+        known = self._menus.get(ask.path)
+        before = payload_bytes if known is None else known[0].payload_bytes
+        mean_bytes = _FADES_TO * before + (1 - _FADES_TO) * payload_bytes
+        self._menus[ask.path] = (Dish(ask.codec, mean_bytes, 0.0),)
+
+    def ran(self, program: str, took_ms: float) -> None:
+        """Note how long an edge program took."""
+        self._durations.add(program, took_ms)
+
+    def home_ms(self, node: Node) -> float:
+        """Return how long it may take to get from the home ``node`` to its answer."""
+        match node:
+            case Leaf():
+                return 0.0
+            case Step():
+                return self._durations.high(node.program) + self.home_ms(node.then)
+            case _:
+                return max(self.home_ms(child) for child in node.children)
+
+    def _codec(
+        self, step: Step, path: Path, left_ms: float | None, now_ms: float
+    ) -> tuple[str, float | None]:
+        """Return the codec to ask with, and how long that is expected to take."""
+        menu = self._menus.get(path)
+        if self.tracker is None or not menu:
+            return step.codec, None
+        expected = [self.tracker.expected_ms(dish.payload_bytes, now_ms) for dish in menu]
+        if expected[0] is None or len(menu) == 1:
+            return menu[0].codec, expected[0]
+        choices = [(dish, ms) for dish, ms in zip(menu, expected, strict=True) if ms is not None]
+        in_time = [(dish, ms) for dish, ms in choices if left_ms is None or ms <= left_ms]
+        if not in_time:
+            dish, ms = min(choices, key=lambda choice: choice[1])
+        else:
+            dish, ms = max(in_time, key=lambda choice: self._value(*choice))
+        return dish.codec, ms
+
+    def _value(self, dish: Dish, expected_ms: float) -> tuple[float, float]:
+        points = 100 * dish.accuracy
+        if self._worth is not None:
+            points -= self._worth.points(expected_ms, self._energy_mj(expected_ms))
+        return points, -expected_ms
+
+    def _expected_of(self, fork: Fork, path: Path, left_ms: float | None, now_ms: float) -> float:
+        """Return how long sending is expected to take; 0 where nothing is known of the link."""
+        child = fork.children[1]
+        if not isinstance(child, Step) or child.place != "cloud":
+            return 0.0
+        return self._codec(child, (*path, 1), left_ms, now_ms)[1] or 0.0
+
+    def _energy_mj(self, extra_ms: float) -> float:
+        """Return what the device draws while it sends and waits; all of it taken for sending."""
+        if self._device is None or self._device.power is None:
+            return 0.0
+        return float(energy_mj(self._device, 0.0, extra_ms, 0.0))
+
+
+class Durations:
+    """How long programs took of late."""
+
+    _SIZE = 64
+    _LEVEL = 0.95
+
+    def __init__(self) -> None:
+        self._order: dict[str, deque[float]] = {}
+        self._sorted: dict[str, list[float]] = {}
+        self._lock = threading.Lock()
+
+    def add(self, program: str, took_ms: float) -> None:
+        """Note a duration."""
+        with self._lock:
+            order = self._order.setdefault(program, deque())
+            ranked = self._sorted.setdefault(program, [])
+            if len(order) == self._SIZE:
+                del ranked[bisect_left(ranked, order.popleft())]
+            order.append(took_ms)
+            insort(ranked, took_ms)
+
+    def high(self, program: str) -> float:
+        """Return a high quantile of how long a program took; 0 before it ever ran."""
+        with self._lock:
+            ranked = self._sorted.get(program)
+            return ranked[math.ceil(self._LEVEL * len(ranked)) - 1] if ranked else 0.0
