@@ -233,3 +233,28 @@ def test_a_plain_installation_emulates(shared_bundle, trace, tmp_path):
     refused = finished("emulate", shared_bundle.path, "--trace", trace, *figure, bare=True)
     assert (refused.returncode, refused.stdout) == (2, "")
     assert "pip install 'hybridge[design]'" in refused.stderr
+
+
+def test_a_policy_moves_what_is_sent(call, shared_bundle, trace):
+    def sent(policy):
+        arguments = (shared_bundle.path, "--trace", trace, "--requests", 2000, "--policy", policy)
+        return by_method(emulated(call, *arguments)["rows"])["plan"]["query_rate"]
+
+    assert sent("coverage:0.25") == pytest.approx(0.75, abs=0.03)
+    assert sent("coverage:0.75") == pytest.approx(0.25, abs=0.03)
+    assert sent("budget:360") < 0.2  # 200 s of requests, 36 queries saved up and 20 that come in
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--policy", "coverage:2"), "expected a policy such as fixed, coverage:0.7"),
+        (("--policy", "worst"), "expected a policy such as fixed, coverage:0.7"),
+        (("--codec", "int8-zstd"), "codec 'int8-zstd' was not rehearsed for 'global'"),
+    ],
+)
+def test_a_policy_or_codec_that_cannot_be_is_refused(call, shared_bundle, trace, options, said):
+    called = call("emulate", shared_bundle.path, "--trace", trace, *options)
+    assert called.status == 2
+    assert said in called.err
+    assert called.err.count("\n") == 1

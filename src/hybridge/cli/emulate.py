@@ -12,6 +12,7 @@ import typer
 from hybridge.cli.emulated import described, drawn, show_emulated
 from hybridge.cli.inputs import open_source
 from hybridge.cli.output import check_file, join, plain, show_json
+from hybridge.cli.policies import CodecsOption, PolicyOption
 from hybridge.cli.surroundings import CloudOption, DeviceOption, LinkOption, surroundings_of
 from hybridge.errors import BundleError, ConfigError
 
@@ -65,6 +66,8 @@ def emulate(
         float | None, typer.Option(help="Time within which to answer each request.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of random times.")] = 0,
+    policy: PolicyOption = "fixed",
+    codec: CodecsOption = None,
     data: Annotated[
         str | None,
         typer.Option(
@@ -96,12 +99,15 @@ def emulate(
       hybridge emulate runs/demo/bundle --trace lte.up bus.log --poisson 20 --link wifi
       hybridge emulate runs/demo/bundle --trace lte.up --rate 10 --duration-s 3600 --json
       hybridge emulate runs/demo/bundle --trace lte.up --back-to-back --data digits
+      hybridge emulate runs/demo/bundle --trace lte.up --policy cost:20ms --codec jpeg-90
     """
     from hybridge.cost.price import price_plan
     from hybridge.emulate.world import World
     from hybridge.files import write_atomically
     from hybridge.links.read import read_trace
+    from hybridge.walk.threshold import parse_policy
 
+    followed = parse_policy(policy)
     _check_files(log, figure)
     pace = _pace(rate, poisson, back_to_back, requests, duration_s, seed)
     files = [*trace, *(more or ())]
@@ -110,7 +116,11 @@ def emulate(
     around = surroundings_of(loaded, device=device, cloud=cloud, link=link)
     found = around.look_up()
     prices = price_plan(loaded.plan, found.device, found.cloud)
-    worlds = [World(prices, each, found.link, deadline_ms) for each in traces]
+    codecs = tuple(codec or ())
+    worlds = [
+        World(prices, each, found.link, deadline_ms, policy=followed, codecs=codecs)
+        for each in traces
+    ]
     inputs = len(loaded.rehearsal or ()) if images is None else len(images)
     arrivals = [pace.over(each, inputs) for each in traces]
     done = _compare(loaded.plan, _rehearsal(loaded, images), worlds, arrivals, log)
@@ -124,6 +134,8 @@ def emulate(
             "bundle": str(bundle),
             "surroundings": plain(around),
             "arrivals": asdict(pace),
+            "policy": policy,
+            "codecs": codecs,
             "deadline_ms": None if deadline_ms == math.inf else deadline_ms,
             "inputs": inputs,
             **described(files, done),

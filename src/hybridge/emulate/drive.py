@@ -58,8 +58,10 @@ def emulate(
         ConfigError: A program has no price, or the rehearsal knows too little for the world's
             policy or codecs.
     """
+    rehearsal.check_fits(plan)
+    observer = world.observer(plan, rehearsal)
     script = Script(plan, rehearsal, world.prices, world.codecs)
-    replay = Replay(script, world, world.observer(plan, rehearsal), arrivals.count, log)
+    replay = Replay(script, world, observer, arrivals.count, log)
     replay.play(arrivals)
     return replay.emulation()
 
