@@ -1,29 +1,33 @@
 """Networks taken out of a supernet: their function is the active path's, exactly."""
 
+import copy
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from hybridge.design.nets.architecture import Architecture
 from hybridge.design.nets.families import families
+from hybridge.design.nets.mobilenet import MobileNet
 from hybridge.design.supernet.extract import extract, sort_channels
 from hybridge.design.supernet.supernet import Supernet
+from hybridge.design.train.norm import recalibrate
 from hybridge.errors import ConfigError
 
 
+@torch.no_grad()
 def supernet_of(name: str, channels: int = 3) -> Supernet:
-    """Return a supernet none of whose weights and statistics is as it was at first."""
+    """Return a supernet that tells images apart, and whose matrices do something."""
     torch.manual_seed(0)
     supernet = Supernet(10, families.get(name), channels)
-    for key, value in supernet.state_dict().items():
+    for key, value in supernet.named_parameters():
         if "matrices" in key:
             value.add_(torch.randn_like(value), alpha=0.1)
-        elif key.endswith("running_var"):
-            value.uniform_(0.5, 2)
-        elif key.endswith(("bn.weight", "bn.bias", "running_mean", "bias")):
-            value.normal_(0.5)
+        elif key.endswith(("bn.weight", "bias", "classifier.weight")):
+            value.normal_(1, 0.3)
+    recalibrate(supernet, torch.randn(8, channels, 24, 24))
     return supernet
 
 
@@ -32,12 +36,22 @@ def drawn(name: str, count: int) -> list[Architecture]:
     return [space.smallest, space.largest, *(space.random(rng) for _ in range(count - 2))]
 
 
-def assert_same(supernet: Supernet, architecture: Architecture, images: torch.Tensor) -> None:
+def assert_equal_weights(first: nn.Module, second: nn.Module) -> None:
+    expected = second.state_dict()
+    for key, value in first.state_dict().items():
+        torch.testing.assert_close(value, expected[key], rtol=0, atol=0)
+
+
+def assert_same_answers(
+    supernet: Supernet, architecture: Architecture, images: torch.Tensor
+) -> MobileNet:
     supernet.activate(architecture)
     network = extract(supernet, architecture)
-    assert type(network).__name__ == "MobileNet"
     assert network.training == supernet.training
-    torch.testing.assert_close(network(images), supernet(images), rtol=0, atol=0)
+    answers = network(images)
+    assert answers.std(0).max() > 1e-4, "images are not told apart: nothing is compared"
+    torch.testing.assert_close(answers, supernet(images), rtol=0, atol=0)
+    return network
 
 
 @pytest.mark.parametrize(
@@ -47,13 +61,47 @@ def assert_same(supernet: Supernet, architecture: Architecture, images: torch.Te
 def test_evaluates_as_the_active_path_to_the_last_bit(name: str, count: int, side: int) -> None:
     supernet, images = supernet_of(name).eval(), torch.randn(2, 3, side, side)
     for architecture in drawn(name, count):
-        assert_same(supernet, architecture, images)
+        assert_same_answers(supernet, architecture, images)
 
 
 @pytest.mark.parametrize("architecture", drawn("elastic_small", 8), ids=str)
 def test_trains_as_the_active_path(architecture: Architecture) -> None:
     supernet, images = supernet_of("elastic_small").train(), torch.randn(4, 3, 16, 16)
-    assert_same(supernet, architecture, images)
+    network = assert_same_answers(supernet, architecture, images)
+    assert_equal_weights(extract(supernet, architecture), network)  # statistics moved alike
+    supernet(images).square().sum().backward()
+    network(images).square().sum().backward()
+    for name in ("stem.conv.weight", "classifier.weight", "blocks.1.project.conv.weight"):
+        ours, theirs = supernet.get_parameter(name).grad, network.get_parameter(name).grad
+        assert ours is not None
+        assert theirs is not None
+        used = ours[tuple(map(slice, theirs.shape))]
+        torch.testing.assert_close(used, theirs)
+        assert used.any()
+
+
+def test_weights_are_its_own_and_no_random_number_is_drawn() -> None:
+    supernet = supernet_of("elastic_small")
+    before, state = copy.deepcopy(supernet), torch.get_rng_state()
+    network = extract(supernet, supernet.family.space.smallest)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(parameter.requires_grad for parameter in network.parameters())
+    with torch.no_grad():
+        for value in network.state_dict().values():
+            value.zero_()
+    assert_equal_weights(supernet, before)
+
+
+def test_channels_of_images_and_classes_are_the_supernets() -> None:
+    supernet = supernet_of("elastic_small", channels=1)
+    network = extract(supernet, supernet.family.space.smallest)
+    assert network(torch.zeros(2, 1, 16, 16)).shape == (2, 10)
+
+
+def test_an_architecture_of_another_family_is_refused() -> None:
+    other = families.get("ofa_mbv3_w1.0").space.smallest
+    with pytest.raises(ConfigError, match="kernels"):
+        extract(supernet_of("elastic_small"), other)
 
 
 def shuffled(supernet: Supernet) -> None:

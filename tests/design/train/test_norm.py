@@ -1,9 +1,11 @@
 """Batch normalisation recalibrated: the statistics of a batch."""
 
+import pytest
 import torch
 from torch import nn
 
 from hybridge.design.train.norm import recalibrate
+from hybridge.errors import ConfigError
 
 
 def network() -> nn.Sequential:
@@ -37,3 +39,20 @@ def test_once_more_changes_nothing() -> None:
     found, inputs = network(), torch.randn(16, 3, 8, 8)
     first = recalibrate(found, inputs)
     assert torch.equal(recalibrate(found, inputs), first)
+
+
+def test_statistics_of_many_batches_are_their_mean() -> None:
+    found, inputs = network(), torch.randn(16, 3, 8, 8)
+    halves = torch.split(inputs, 8)
+    outputs = recalibrate(found, (half for half in halves))
+    maps = [found[0](half) for half in halves]
+    mean = torch.stack([each.mean((0, 2, 3)) for each in maps]).mean(0)
+    variance = torch.stack([each.var((0, 2, 3)) for each in maps]).mean(0)
+    torch.testing.assert_close(found[1].running_mean, mean)
+    torch.testing.assert_close(found[1].running_var, variance)
+    torch.testing.assert_close(outputs[8:], recalibrate(found, halves[1]))
+
+
+def test_no_batch_is_refused() -> None:
+    with pytest.raises(ConfigError, match="at least one batch"):
+        recalibrate(network(), [])

@@ -106,7 +106,9 @@ class MobileNet(Classifier):
 
 
 def initialise(network: nn.Module) -> None:
-    """Draw weights as He et al. 2015 do, by what each convolution gives."""
+    """Draw weights as He et al. 2015 do, by what each convolution gives; not on the meta device."""
+    if next(network.parameters()).is_meta:
+        return
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out")

@@ -40,7 +40,7 @@ def ofa_prefixes(network: MobileNet) -> dict[str, str]:
 
 def ofa_blocks(network: MobileNet) -> dict[str, str]:
     """Return the same for the blocks alone."""
-    found = {}
+    found: dict[str, str] = {}
     for number in range(len(network.blocks)):
         for around in _AROUND:
             there, here = f"blocks.{number}.{around}.", f"blocks.{number}."
