@@ -141,7 +141,8 @@ def _named(recipe: SupernetRecipe) -> dict[str, Subnet]:
         architecture = space.canonical(space.random(rng))
         named[f"random {number}"] = Subnet(architecture, int(rng.choice(resolutions)))
     named["largest"] = Subnet(space.largest, resolutions[-1])
-    return named | dict(zip(recipe.subnets.alone, recipe.alone(), strict=True))
+    alone = zip(recipe.subnets.alone, recipe.alone(), strict=True)
+    return named | {name: subnet for name, subnet in alone if subnet not in named.values()}
 
 
 def _judge(recipe: SupernetRecipe, root: Path, network: PixelNetwork, subnet: Subnet) -> Judged:

@@ -134,11 +134,16 @@ class SupernetRecipe(Frozen):
         count = self.data.train.class_count(root)
         faults = self.network().faults(root, geometry, count, embeds=False)
         found += [f"network: {fault}" for fault in faults]
+        return found + self._alone_faults()
+
+    def _alone_faults(self) -> list[str]:
         try:
-            self.alone()
+            alone = self.alone()
         except HybridgeError as error:
-            found.append(f"subnets.alone: {error}")
-        return found
+            return [f"subnets.alone: {error}"]
+        if len(set(alone)) < len(alone):
+            return [f"subnets.alone: expected each once, got {', '.join(self.subnets.alone)}"]
+        return []
 
     def _data_faults(self, root: Path) -> list[str]:
         found = []

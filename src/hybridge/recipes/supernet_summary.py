@@ -10,17 +10,18 @@ Row = dict[str, Any]
 
 def summarise(run: SupernetRun) -> Row:
     """Return the summary that ``summary.json`` holds; accuracies are in percent."""
+    epochs = sum(len(records) for records in run.history.values())
     return {
         "name": run.recipe.name,
         "family": run.recipe.family,
         "seed": run.recipe.seed,
-        "epochs": sum(len(records) for records in run.history.values()),
+        "epochs": epochs,
         "phases": [
             {"name": name, "epochs": len(records), "losses": [record.loss for record in records]}
             for name, records in run.history.items()
         ],
         "rows": [_row(name, judged) for name, judged in run.judged.items()],
-        "alone": [_row(name, judged) for name, judged in run.alone.items()],
+        "alone": [{**_row(name, judged), "epochs": epochs} for name, judged in run.alone.items()],
     }
 
 
