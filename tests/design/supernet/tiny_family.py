@@ -15,6 +15,7 @@ from hybridge.design.supernet.limits import Costs, Limits
 from hybridge.design.supernet.pairs import PairProblem
 from hybridge.design.supernet.sides import Subnets
 from hybridge.design.supernet.supernet import Supernet
+from hybridge.plan.layers import Layer
 
 CLASSES = 4
 FAMILY = Family(
@@ -39,7 +40,9 @@ def images(count=48, side=12, seed=0):
 
 def supernet(seed=0):
     torch.manual_seed(seed)
-    return PixelNetwork(Supernet(CLASSES, FAMILY), (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
+    network = Supernet(CLASSES, FAMILY)
+    torch.nn.init.normal_(network.classifier.weight)  # so that subnets tell images apart
+    return PixelNetwork(network, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
 
 
 def evaluator(folder, seed=0, rungs=RUNGS):
@@ -47,15 +50,13 @@ def evaluator(folder, seed=0, rungs=RUNGS):
     return Evaluator(supernet(seed), shared, Store(folder), rungs)
 
 
-def problem(folder, macs_m=0.3, rungs=RUNGS, **others):
+def problem(folder, macs_m=0.08, rungs=RUNGS, **others):
     side = Subnets(evaluator(folder, rungs=rungs))
     return PairProblem(side, side, Costs(Limits(macs_m=macs_m, **others)))
 
 
 def of_macs(macs_m):
     """A footprint of nothing but multiply-accumulates."""
-    from hybridge.plan.layers import Layer
-
     macs = round(macs_m * 1e6)
     row = Layer(name="all", kind="conv", kernel=3, macs=macs, parameters=0, output_bytes=0)
     return Footprint((row,), 1000, 500, 300)

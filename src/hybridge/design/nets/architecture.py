@@ -115,6 +115,10 @@ class Space:
 
     def canonical(self, architecture: Architecture) -> Architecture:
         """Return the same network with the smallest choices in the slots that are not used."""
+        return self.filled(architecture, self.smallest)
+
+    def filled(self, architecture: Architecture, other: Architecture) -> Architecture:
+        """Return the same network with the choices of ``other`` in the slots that are not used."""
         kernels, expansions = list(architecture.kernels), list(architecture.expansions)
         unused = (
             stage * self.slots_per_stage + slot
@@ -122,7 +126,7 @@ class Space:
             if slot >= architecture.depths[stage]
         )
         for slot in unused:
-            kernels[slot], expansions[slot] = self.kernels[0], self.expansions[0]
+            kernels[slot], expansions[slot] = other.kernels[slot], other.expansions[slot]
         return replace(architecture, kernels=tuple(kernels), expansions=tuple(expansions))
 
     def random(self, rng: np.random.Generator) -> Architecture:
@@ -133,11 +137,16 @@ class Space:
         self, architecture: Architecture, probability: float, rng: np.random.Generator
     ) -> Architecture:
         """Return an architecture of which every choice was drawn anew with ``probability``."""
-        fresh = self.random(rng)
+        return self.mix(architecture, self.random(rng), probability, rng)
+
+    def mix(
+        self, one: Architecture, other: Architecture, share: float, rng: np.random.Generator
+    ) -> Architecture:
+        """Return an architecture that has each choice from ``other`` with probability ``share``."""
         return Architecture(
-            _mix(architecture.kernels, fresh.kernels, probability, rng),
-            _mix(architecture.expansions, fresh.expansions, probability, rng),
-            _mix(architecture.depths, fresh.depths, probability, rng),
+            _mix(one.kernels, other.kernels, share, rng),
+            _mix(one.expansions, other.expansions, share, rng),
+            _mix(one.depths, other.depths, share, rng),
         )
 
 

@@ -1,0 +1,146 @@
+"""What the networks of a family take, added up from what their parts take.
+
+A part is counted once, whatever the networks that have it: so thousands are priced in seconds, and
+none of them is built.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import nn
+
+from hybridge.design.graph.arena import arena_bytes
+from hybridge.design.graph.capture import capture
+from hybridge.design.nets.architecture import Architecture
+from hybridge.design.nets.mobilenet import Family, MobileNet
+from hybridge.design.nets.parts import Block, MBConv
+from hybridge.plan.layers import Layer, total_macs
+
+#: Of an int8 network, for each number that a convolution or a linear layer adds.
+_BIAS_BYTES = 4
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """What a network takes for one input.
+
+    Attributes:
+        layers: A row for every operator, as `hybridge.design.graph.count` gives them.
+        int8_bytes: Size of its weights, a byte each, and of the 4-byte numbers that every
+            convolution and linear layer adds, normalisation being folded into them.
+        arena_bytes: Working memory in 8-bit integers; see `hybridge.design.graph.arena`.
+        input_bytes: Size of the pixels that it reads.
+    """
+
+    layers: tuple[Layer, ...]
+    int8_bytes: int
+    arena_bytes: int
+    input_bytes: int
+
+    @cached_property
+    def macs(self) -> int:
+        """Multiply-accumulates."""
+        return total_macs(self.layers)
+
+
+def footprint(network: nn.Module, shape: tuple[int, int, int]) -> Footprint:
+    """Return what any network takes that reads images ``(C, H, W)`` of a ``shape``.
+
+    Raises:
+        ConfigError: It cannot be captured.
+    """
+    part = _count(network, shape)
+    return Footprint(part.layers, part.int8_bytes, part.arena_bytes, _numbers(shape))
+
+
+class FamilyCosts:
+    """Knows what every network of a family takes.
+
+    Args:
+        family: The family.
+        class_count: Classes that its networks tell apart.
+        channels: Channels of the image.
+    """
+
+    def __init__(self, family: Family, class_count: int, channels: int = 3) -> None:
+        self.family = family
+        self._channels = channels
+        outline = family.outline(family.space.smallest)
+        with torch.device("meta"):
+            network = MobileNet(class_count, outline, channels)
+        self._stem = network.stem
+        self._head = nn.Sequential(
+            OrderedDict(
+                final=network.final,
+                pool=network.pool,
+                last=network.last,
+                flat=nn.Flatten(),
+                dropout=network.dropout,
+                classifier=network.classifier,
+            )
+        )
+        self._parts: dict[tuple[Block | str, int], _Part] = {}
+
+    def footprint(self, architecture: Architecture, resolution: int) -> Footprint:
+        """Return what a network takes on images of a height and width.
+
+        Raises:
+            ConfigError: The architecture is not of the family's space.
+        """
+        parts = [self._ends("stem", self._stem, (self._channels, resolution, resolution))]
+        outline = self.family.outline(architecture)
+        for block in outline.blocks:
+            parts.append(self._block(block, parts[-1].gives[1]))
+        parts.append(self._ends("head", self._head, parts[-1].gives))
+        return Footprint(
+            tuple(layer for part in parts for layer in part.layers),
+            sum(part.int8_bytes for part in parts),
+            max(part.arena_bytes for part in parts),
+            self._channels * resolution**2,
+        )
+
+    def _block(self, block: Block, side: int) -> "_Part":
+        key = block, side
+        if key not in self._parts:
+            with torch.device("meta"):
+                module = MBConv(block)
+            self._parts[key] = _count(module, (block.in_channels, side, side))
+        return self._parts[key]
+
+    def _ends(self, name: str, module: nn.Module, shape: tuple[int, ...]) -> "_Part":
+        key = name, shape[1]
+        if key not in self._parts:
+            self._parts[key] = _count(module, shape)
+        return self._parts[key]
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What a part of a network takes, and the shape ``(C, H, W)`` of what it gives."""
+
+    layers: tuple[Layer, ...]
+    int8_bytes: int
+    arena_bytes: int
+    gives: tuple[int, ...]
+
+
+def _count(module: nn.Module, shape: Iterable[int]) -> _Part:
+    graph = capture(module, torch.zeros(1, *shape, device=_device(module)))
+    gives = graph[graph.output].output_shape
+    return _Part(graph.layers, _int8_bytes(module), arena_bytes(graph), gives)
+
+
+def _int8_bytes(module: nn.Module) -> int:
+    weights = [each.weight for each in module.modules() if isinstance(each, nn.Conv2d | nn.Linear)]
+    return sum(weight.numel() + _BIAS_BYTES * len(weight) for weight in weights)
+
+
+def _device(module: nn.Module) -> torch.device:
+    return next((each.device for each in module.parameters()), torch.device("cpu"))
+
+
+def _numbers(shape: tuple[int, ...]) -> int:
+    return int(torch.Size(shape).numel())

@@ -1,0 +1,250 @@
+"""The search for a base and a global together, or for one network, as a problem.
+
+A pair is judged by the **agreement oracle** (selective query, section 2.2): where base and global
+agree the base answers, else global does. So a pair answers what its global answers, its accuracy is
+the global's, and the base decides what that costs: by what it takes, and by how often it agrees.
+
+Letters: ``n`` images.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from hybridge.design.search.evolve import Trial
+from hybridge.design.search.problem import Measured
+from hybridge.design.supernet.evaluate import Answers
+from hybridge.design.supernet.limits import Amounts, Costs, joined, told
+from hybridge.design.supernet.sides import Network, Side
+from hybridge.errors import ConfigError, InfeasibleError
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two networks that work together, or one by itself.
+
+    Attributes:
+        base: On the device.
+        global_: In the cloud; None where the base is alone.
+    """
+
+    base: Network
+    global_: Network | None = None
+
+    def __str__(self) -> str:
+        return str(self.base) if self.global_ is None else f"{self.base} + {self.global_}"
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A network to evaluate.
+
+    Attributes:
+        side: Name of the side that evaluates it.
+        network: Which.
+        rung: How exactly.
+    """
+
+    side: str
+    network: Network
+    rung: int
+
+
+@dataclass(frozen=True, slots=True)
+class PairPoint:
+    """How a pair does under the agreement oracle.
+
+    Attributes:
+        accuracy: Share of images answered right.
+        base_accuracy: The same by the base alone.
+        query_rate: Share on which base and global disagree.
+        costs: What an input costs on the mean, by name of the limit.
+    """
+
+    accuracy: float
+    base_accuracy: float
+    query_rate: float
+    costs: Amounts
+
+
+Answered = Mapping[Part, Answers]
+
+
+class PairProblem:
+    """Which pair is right most often within its limits (selective query, eq. 3 and algorithm 4).
+
+    Args:
+        base: What the base may be.
+        global_: What the global may be: the very same object where one supernet serves both; None
+            searches one network alone.
+        costs: Limits, and what networks are priced by.
+
+    Raises:
+        ConfigError: The sides differ in their images, or two of them have one name.
+        InfeasibleError: Not even the smallest networks are within the limits.
+    """
+
+    def __init__(self, base: Side, global_: Side | None, costs: Costs) -> None:
+        if global_ is not None and global_ is not base:
+            if global_.name == base.name:
+                raise ConfigError(f"expected two names for two sides, got {base.name!r} twice")
+            sides = (base, global_)
+            labels = [[side.labels(rung) for rung in range(side.rungs)] for side in sides]
+            if len(labels[0]) != len(labels[1]) or not all(map(np.array_equal, *labels)):
+                raise ConfigError("expected both sides to answer the same images at every rung")
+        self.base, self.global_, self.costs = base, global_, costs
+        self._sides = {side.name: side for side in (base, global_) if side is not None}
+        self._kept: dict[Network, Amounts] = {}
+        self._sent: dict[Network, Amounts] = {}
+        if not self.promising(self.smallest):
+            raise self.infeasible()
+
+    @property
+    def top(self) -> int:
+        """The rung that counts."""
+        return self.base.rungs - 1
+
+    @property
+    def smallest(self) -> Pair:
+        """The smallest base with the smallest global."""
+        return Pair(self.base.smallest, None if self.global_ is None else self.global_.smallest)
+
+    @property
+    def largest(self) -> Pair:
+        """The largest base with the largest global."""
+        return Pair(self.base.largest, None if self.global_ is None else self.global_.largest)
+
+    def draw(self, rng: np.random.Generator, thrift: float = 0.0) -> Pair:
+        """Draw both networks evenly; each choice is the smallest with probability ``thrift``."""
+        base = self.base.draw(rng, thrift)
+        return Pair(base, None if self.global_ is None else self.global_.draw(rng, thrift))
+
+    def mutate(self, pair: Pair, probability: float, rng: np.random.Generator) -> Pair:
+        """Return a pair of which every choice was drawn anew with a probability."""
+        base = self.base.mutate(pair.base, probability, rng)
+        if self.global_ is None or pair.global_ is None:
+            return Pair(base)
+        return Pair(base, self.global_.mutate(pair.global_, probability, rng))
+
+    def cross(self, one: Pair, other: Pair, rng: np.random.Generator) -> Pair:
+        """Return a pair that has each choice from either one, as likely as from the other."""
+        base = self.base.cross(one.base, other.base, rng)
+        if self.global_ is None or one.global_ is None or other.global_ is None:
+            return Pair(base)
+        return Pair(base, self.global_.cross(one.global_, other.global_, rng))
+
+    def promising(self, pair: Pair) -> bool:
+        """Return whether a pair would be within the limits if its networks always agreed."""
+        return self.costs.allow(self.kept(pair))
+
+    def parts(self, trial: Trial[Pair]) -> tuple[Part, ...]:
+        """Return the networks of a pair, at the rung that it is asked at."""
+        pair = trial.candidate
+        parts = [Part(self.base.name, pair.base, trial.rung)]
+        if self.global_ is not None and pair.global_ is not None:
+            parts.append(Part(self.global_.name, pair.global_, trial.rung))
+        return tuple(dict.fromkeys(parts))
+
+    def measure(self, part: Part) -> Measured[Answers]:
+        """Return what a network answers."""
+        return self._sides[part.side].measure(part.network, part.rung)
+
+    def score(self, trial: Trial[Pair], measures: Answered) -> float:
+        """Return the accuracy of a pair; minus infinity where it is over a limit."""
+        point = self.point(trial, measures)
+        return point.accuracy if self.costs.allow(point.costs) else float("-inf")
+
+    def point(self, trial: Trial[Pair], measures: Answered) -> PairPoint:
+        """Return how a pair does under the agreement oracle, within the limits or not."""
+        parts = self.parts(trial)
+        base, global_ = measures[parts[0]], measures[parts[-1]]
+        labels = self.base.labels(trial.rung)
+        rate = float((base != global_).mean())
+        return PairPoint(
+            accuracy=float((global_ == labels).mean()),
+            base_accuracy=float((base == labels).mean()),
+            query_rate=rate,
+            costs=joined(self.kept(trial.candidate), self.sent(trial.candidate), rate),
+        )
+
+    def kept(self, pair: Pair) -> Amounts:
+        """Return what an input costs that is kept."""
+        if pair.base not in self._kept:
+            footprint = self.base.footprint(pair.base)
+            self._kept[pair.base] = self.costs.kept(footprint, alone=self.global_ is None)
+        return self._kept[pair.base]
+
+    def sent(self, pair: Pair) -> Amounts:
+        """Return what an input costs beyond that where it is sent; nothing for one network."""
+        if self.global_ is None or pair.global_ is None:
+            return {}
+        if pair.global_ not in self._sent:
+            self._sent[pair.global_] = self.costs.sent(self.global_.footprint(pair.global_))
+        return self._sent[pair.global_]
+
+    def objectives(self, trial: Trial[Pair], measures: Answered) -> tuple[float, float]:
+        """Return accuracy, and cost in the currency of the first limit."""
+        point = self.point(trial, measures)
+        return point.accuracy, next(iter(point.costs.values()))
+
+    def infeasible(self) -> InfeasibleError:
+        """Return an error that says what is feasible."""
+        least, most = (
+            self.kept(self.smallest),
+            joined(self.kept(self.largest), self.sent(self.largest), 1.0),
+        )
+        return InfeasibleError(
+            f"no pair is within the limits, {told(self.costs.limits.given)}: the smallest costs "
+            f"{told(least)} if nothing is sent, the largest {told(most)} if everything is"
+        )
+
+    def recombined(self, measures: Answered, count: int) -> list[Pair]:
+        """Return the best pairs that can be put together from networks evaluated in full.
+
+        The accuracy of a pair is its global's: so globals are gone through from the best on, each
+        with the base that makes it cheapest, as long as one is within the limits.
+
+        Args:
+            measures: What is known, of whatever rung.
+            count: Pairs, at most; each of another global.
+        """
+        if self.global_ is None:
+            return []
+        bases, globals_ = self._known(self.base, measures), self._known(self.global_, measures)
+        labels = self.base.labels(self.top)
+        ranked = sorted(globals_, key=lambda each: -float((globals_[each] == labels).mean()))
+        pool = [base for base in bases if self.promising(Pair(base))]
+        if not pool:
+            return []
+        answers = np.stack([bases[base] for base in pool])
+        found: list[Pair] = []
+        for global_ in ranked:
+            rates = (answers != globals_[global_]).mean(axis=1)
+            pair = self._cheapest(pool, global_, rates)
+            found += [] if pair is None else [pair]
+            if len(found) == count:
+                break
+        return found
+
+    def _known(self, side: Side, measures: Answered) -> dict[Network, Answers]:
+        return {
+            part.network: answers
+            for part, answers in measures.items()
+            if part.side == side.name and part.rung == self.top
+        }
+
+    def _cheapest(
+        self,
+        pool: list[Network],
+        global_: Network,
+        rates: np.ndarray[tuple[int], np.dtype[np.float64]],
+    ) -> Pair | None:
+        """Return the pair of a global that costs least in the first currency, and is allowed."""
+        found: list[tuple[float, int]] = []
+        for index, (base, rate) in enumerate(zip(pool, rates.tolist(), strict=True)):
+            pair = Pair(base, global_)
+            costs = joined(self.kept(pair), self.sent(pair), rate)
+            if self.costs.allow(costs):
+                found.append((next(iter(costs.values())), index))
+        return Pair(pool[min(found)[1]], global_) if found else None
