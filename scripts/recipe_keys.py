@@ -29,9 +29,11 @@ from hybridge.design.modeltree.variants import VariantSettings
 from hybridge.design.query.alternation import AlternateSettings
 from hybridge.design.query.evaluate import EvaluateSettings
 from hybridge.design.query.router import RouterSettings
+from hybridge.design.supernet.phases import Phase, ShrinkSettings
 from hybridge.design.train.settings import TrainSettings
 from hybridge.plan.tensors import Geometry
 from hybridge.recipes.schema import DataConfig, DeployConfig, HybridRecipe, NetworkConfig
+from hybridge.recipes.supernet_schema import SubnetsConfig, SupernetData, SupernetRecipe
 from hybridge.recipes.tree_schema import (
     ContextConfig,
     LibraryConfig,
@@ -69,6 +71,11 @@ MODELS: dict[str, type[BaseModel]] = {
     "distill": DistillSettings,
     "context": ContextConfig,
     "reward": Reward,
+    "supernet_recipe": SupernetRecipe,
+    "supernet_data": SupernetData,
+    "shrink": ShrinkSettings,
+    "phase": Phase,
+    "subnets": SubnetsConfig,
 }
 _TABLE = re.compile(r"(<!-- keys: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _DOCUMENT_END = "...\n"

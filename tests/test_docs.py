@@ -20,6 +20,7 @@ from hybridge.data.dataset import ArrayDataset
 from hybridge.links.link import links
 from hybridge.plan.bundle import save_bundle
 from hybridge.recipes.schema import HybridRecipe
+from hybridge.recipes.supernet_schema import SupernetRecipe
 from hybridge.recipes.tree_schema import TreeRecipe
 from hybridge.runtime.rehearse import rehearse
 from tiny_plans import images, pair_plan
@@ -104,7 +105,8 @@ def parse(command, arguments):
 def test_yaml_blocks_are_recipes(page):
     for _, block in blocks(page, "yaml"):
         content = yaml.safe_load(block)
-        model = TreeRecipe if "contexts" in content else HybridRecipe
+        kinds = {"contexts": TreeRecipe, "family": SupernetRecipe}
+        model = next((kinds[key] for key in kinds if key in content), HybridRecipe)
         model.model_validate(content)
 
 
