@@ -3,14 +3,16 @@
 import json
 import signal
 import socket
+import urllib.request
 
 import pytest
 from processes import serving
 from tiny_bundle import make_bundle
 
+from hybridge.plan.bundle import save_bundle
 from hybridge.runtime.edge.edge import EdgeRuntime
 from hybridge.runtime.edge.grpc import GrpcTransport
-from tiny_plans import images
+from tiny_plans import LOGITS, PIXELS, images, write_program
 
 
 @pytest.fixture(scope="module")
@@ -80,3 +82,69 @@ def test_what_cannot_be_served(call, tmp_path, own_bundle):
     program = own_bundle.path / "programs/global.onnx"
     program.write_bytes(b"?" + program.read_bytes()[1:])
     call("serve", own_bundle.path).assert_refused("global.onnx", "damaged")
+
+
+def swap_in(bundle, tmp_path):
+    """Replace a bundle's cloud program by another of the same name; returns the new bundle."""
+    changed = write_program(tmp_path, "global", PIXELS, (LOGITS,), seed=77)
+    plan = bundle.plan.model_copy(update={"programs": {**bundle.plan.programs, "global": changed}})
+    return save_bundle(plan, bundle.path, metadata=bundle.metadata)
+
+
+def sources(bundle, target):
+    with EdgeRuntime(bundle, GrpcTransport(target)) as runtime:
+        return {answer.source for answer in runtime.predict_batch(list(images(8)))}
+
+
+def event(process, name):
+    """Read standard error up to the event ``name``."""
+    for line in process.stderr:
+        found = json.loads(line)
+        if found["event"] == name:
+            return found
+    raise AssertionError(f"no event {name}")
+
+
+def test_a_bundle_that_changes_is_served_without_a_pause(own_bundle, tmp_path):
+    pytest.importorskip("prometheus_client")
+    options = ["--log-json", "--watch", "--keep-old-s", 3600, "--metrics-port", 0]
+    with serving(own_bundle.path, *options) as (ready, process):
+        target = f"127.0.0.1:{ready['port']}"
+        assert event(process, "started")["programs"] == ["global", "tiny/global"]
+        new = swap_in(own_bundle, tmp_path)
+        told = event(process, "reloaded")
+        assert told["programs"]["global"] == new.plan.programs["global"].sha256[:12]
+        # A device that has not followed yet still asks for the version it knows.
+        for bundle in (new, own_bundle):
+            assert "cloud" in sources(bundle, target)
+        url = f"http://127.0.0.1:{ready['metrics_port']}/metrics"
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            page = answer.read().decode()
+    for bundle in (new, own_bundle):
+        assert f'version="{bundle.plan.programs["global"].sha256[:12]}"' in page
+
+
+def test_a_damaged_bundle_is_told_of_and_not_served(own_bundle):
+    with serving(own_bundle.path, "--log-json") as (ready, process):
+        program = own_bundle.path / "programs/global.onnx"
+        content = program.read_bytes()
+        program.write_bytes(b"?" + content[1:])
+        process.send_signal(signal.SIGHUP)
+        told = event(process, "not reloaded")
+        assert told["level"] == "error"
+        assert "global.onnx" in told["reason"]
+        program.write_bytes(content)
+        assert "cloud" in sources(own_bundle, f"127.0.0.1:{ready['port']}")
+        process.send_signal(signal.SIGTERM)
+        assert event(process, "drained")
+        assert process.wait(20) == 0
+
+
+def test_settings_that_cannot_be(call, own_bundle):
+    call("serve", own_bundle.path, "--max-waiting", 0).assert_refused("max_waiting")
+    call("serve", own_bundle.path, "--keep-old-s", -1).assert_refused("keep_old_s")
+    call("serve", own_bundle.path, "--slow-ms", "nan").assert_refused("slow_ms")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        called = call("serve", own_bundle.path, "--port", 0, "--metrics-port", port)
+    called.assert_refused(str(port), "metrics")

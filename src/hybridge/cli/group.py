@@ -17,6 +17,7 @@ EXIT_INTERRUPTED = 130
 EXTRAS = {
     "pyarrow": "data",
     "mlxtend": "demo",
+    "prometheus_client": "serve",
     "cryptography": "trust",
     **dict.fromkeys(
         (

@@ -28,6 +28,26 @@ def serve(
     max_wait_ms: Annotated[
         float, typer.Option(help="How long an idle program waits for more inputs.")
     ] = 0.0,
+    max_waiting: Annotated[
+        int, typer.Option(help="Most inputs that wait for a program; more are refused at once.")
+    ] = 1024,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Load bundles again when their files change.")
+    ] = False,
+    keep_old_s: Annotated[
+        float, typer.Option(help="How long a version is still served after it was replaced.")
+    ] = 60.0,
+    metrics_port: Annotated[
+        int | None,
+        typer.Option(min=0, max=65535, help="Port for /metrics, /healthz and /readyz; 0 for any."),
+    ] = None,
+    metrics_host: Annotated[str, typer.Option(help="Address of that port.")] = "127.0.0.1",
+    log_json: Annotated[
+        bool, typer.Option("--log-json", help="Write events to standard error as JSON.")
+    ] = False,
+    slow_ms: Annotated[
+        float, typer.Option(help="How long a request may take before it is logged as slow.")
+    ] = 1000.0,
     tls_cert: Annotated[
         Path | None, typer.Option(metavar="FILE", help="The server's certificate, as PEM.")
     ] = None,
@@ -45,8 +65,8 @@ def serve(
     """Serve the cloud programs of bundles over gRPC.
 
     Speaks the Open Inference Protocol v2. Prints one line of JSON once it listens. On
-    SIGTERM it answers what it has taken, then ends; on SIGHUP it reads certificates and
-    tokens again. Beyond this machine it listens only with --tls-cert, or --insecure.
+    SIGTERM it answers what it has taken, then ends; on SIGHUP it reads bundles, certificates
+    and tokens again. Beyond this machine it listens only with --tls-cert, or --insecure.
 
     \b
     Examples:
@@ -55,16 +75,27 @@ def serve(
       hybridge serve old=runs/a/bundle new=runs/b/bundle
       hybridge serve runs/demo/bundle --host 0.0.0.0 --tls-cert cloud.pem --tls-key cloud.key
       hybridge serve runs/demo/bundle --token-file tokens --trusted-key team.key.pub
+      hybridge serve runs/demo/bundle --watch --metrics-port 9090 --log-json
     """
-    from hybridge.runtime.cloud import server
+    from hybridge.runtime.cloud import serve as process
     from hybridge.runtime.cloud.batcher import Batching
+    from hybridge.runtime.cloud.journal import log_as_json
     from hybridge.runtime.cloud.models import Models
+    from hybridge.runtime.cloud.upkeep import Upkeep
 
-    batching = Batching(max_batch, max_wait_ms)
+    batching = Batching(max_batch, max_wait_ms, max_waiting)
     access = access_of(tls_cert, tls_key, client_ca, token_file, insecure)
     access.check_host(host)
-    models = Models(_programs(bundles, trusted_key or None), threads)
-    server.serve(models, host, port, batching=batching, access=access)
+
+    def load(loaded: Models | None = None) -> Models:
+        return Models(_programs(bundles, trusted_key or None), threads, loaded)
+
+    watched = tuple(_named(text)[1] for text in bundles) if watch else ()
+    upkeep = Upkeep(load, watched, keep_old_s, metrics_port, metrics_host, slow_ms)
+    models = load()
+    if log_json:
+        log_as_json()
+    process.serve(models, host, port, batching=batching, access=access, upkeep=upkeep)
 
 
 def _programs(bundles: list[str], trusted_keys: list[Path] | None) -> dict[str, list["Program"]]:

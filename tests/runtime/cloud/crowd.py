@@ -27,7 +27,7 @@ import json, sys, time
 from hybridge.plan.program import Program
 from hybridge.runtime.cloud.batcher import Batching
 from hybridge.runtime.cloud.models import Models
-from hybridge.runtime.cloud.server import serve
+from hybridge.runtime.cloud.serve import serve
 from hybridge.runtime.sessions import ProgramSession
 
 program = Program.model_validate_json(sys.argv[1])

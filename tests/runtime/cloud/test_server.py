@@ -231,7 +231,7 @@ def test_serve_says_when_it_is_ready_and_stops_when_told(program, tmp_path):
         "import sys\n"
         "from hybridge.plan.program import Program\n"
         "from hybridge.runtime.cloud.models import Models\n"
-        "from hybridge.runtime.cloud.server import serve\n"
+        "from hybridge.runtime.cloud.serve import serve\n"
         "program = Program.model_validate_json(sys.argv[1])\n"
         "program = program.model_copy(update={'path': sys.argv[2]})\n"
         "serve(Models({'pets': [program]}), port=0)\n"

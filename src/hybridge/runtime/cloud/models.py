@@ -63,6 +63,11 @@ class Models:
         """Names under which exactly one program is served, sorted."""
         return sorted(name for name, hashes in self._names.items() if len(hashes) == 1)
 
+    @property
+    def versions(self) -> dict[str, tuple[str, ...]]:
+        """Hashes of the programs that are served under each name."""
+        return {name: tuple(hashes) for name, hashes in self._names.items()}
+
     def _choices(self, name: str, hashes: list[str]) -> str:
         """Return by what the versions of a shared name can be told apart."""
         names = [other for other in self.names if other.endswith(f"/{name}")]

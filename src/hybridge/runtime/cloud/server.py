@@ -1,10 +1,6 @@
 """The Open Inference Protocol v2 over gRPC, in front of a `CloudService`."""
 
 import asyncio
-import json
-import logging
-import signal
-import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -29,8 +25,6 @@ from hybridge.runtime.wire import oip
 from hybridge.runtime.wire import oip_pb2 as pb
 from hybridge.runtime.wire.message import Array, Message
 from hybridge.runtime.wire.trust import Access
-
-_log = logging.getLogger(__name__)
 
 _OPTIONS = [
     ("grpc.max_receive_message_length", oip.MAX_MESSAGE_BYTES),
@@ -230,62 +224,6 @@ def retry_metadata(retry_after_ms: int | None) -> tuple[tuple[str, str], ...]:
     return ((RETRY_AFTER, str(retry_after_ms)), ("grpc-retry-pushback-ms", str(retry_after_ms)))
 
 
-def serve(
-    models: Models,
-    host: str = "127.0.0.1",
-    port: int = 8001,
-    *,
-    batching: Batching | None = None,
-    grace_s: float = 10.0,
-    access: Access | None = None,
-) -> None:
-    """Serve until SIGTERM or SIGINT, then answer what has been taken and return.
-
-    Prints one line of JSON once it listens: ``event``, ``host``, ``port`` and ``programs``.
-
-    Args:
-        models: What is served.
-        host: Address to listen at.
-        port: Port to listen at; 0 for any that is free.
-        batching: How requests are run together; None for the defaults.
-        grace_s: How long requests under way may take once it is told to stop.
-        access: Who may ask, and how; None for anybody on this machine. On SIGHUP its files are
-            read again; where they cannot be used, it goes on with what it has.
-
-    Raises `ConfigError` where the port is taken, or ``access`` forbids to listen at ``host``.
-    """
-    asyncio.run(_serve(models, host, port, batching, grace_s, access or Access()))
-
-
-async def _serve(
-    models: Models,
-    host: str,
-    port: int,
-    batching: Batching | None,
-    grace_s: float,
-    access: Access,
-) -> None:
-    service = CloudService(models, batching)
-    server = CloudServer(service, host, port, access)
-    stopped = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopped.set)
-    loop.add_signal_handler(signal.SIGHUP, _renew, access)
-    await server.start()
-    ready = {"event": "ready", "host": host, "port": server.port, "programs": models.names}
-    print(json.dumps(ready), file=sys.stdout, flush=True)
-    await stopped.wait()
-    await server.stop(grace_s)
-
-
-def _renew(access: Access) -> None:
-    try:
-        access.renew()
-    except ConfigError as error:
-        _log.error("what cannot be read again stays as it was: %s", error)
-
-
 @contextmanager
 def serving(
     models: Models,
@@ -298,10 +236,18 @@ def serving(
 ) -> Iterator[str]:
     """Serve on a thread of this process for as long as the context lasts.
 
-    Takes what `serve` takes, and raises what it raises.
+    Args:
+        models: What is served.
+        host: Address to listen at.
+        port: Port to listen at; 0 for any that is free.
+        batching: How requests are run together; None for the defaults.
+        grace_s: How long requests under way may take at the end of the context.
+        access: Who may ask, and how; None for anybody on this machine.
 
     Yields:
         The target for a transport, such as ``127.0.0.1:41234``.
+
+    Raises `ConfigError` where the port is taken, or ``access`` forbids to listen at ``host``.
     """
     loop = LoopThread()
 
