@@ -31,6 +31,9 @@ def test_a_chain_as_json(call):
         "is_chain": True,
         "macs": 152_769_536,
         "params": 9_228_362,
+        "architecture": None,
+        "macs_m": 152.769536,
+        "params_m": 9.228362,
     }
     assert layers[4] == {
         "name": "features.4",
@@ -184,11 +187,69 @@ def test_the_listing_counts_with_each_networks_own_classes(call):
     assert "1,000" in call("nets", "vgg19").out
 
 
+def test_elastic_families_are_listed_from_their_smallest_on(call):
+    (row,) = json.loads(call("nets", "elastic_small", "--json").out)
+    smallest = row["smallest"]
+    found = counted(call, "elastic_small", "--arch", smallest["architecture"])
+    assert (found["macs"], found["params"]) == (smallest["macs"], smallest["parameters"])
+    largest = counted(call, "elastic_small")
+    assert (largest["macs"], largest["params"]) == (row["macs"], row["parameters"])
+    assert largest["architecture"] == "555555555 | 444444444 | 333"
+    assert smallest["macs"] < row["macs"]
+    assert "1.46 M to 6.02 M" in call("nets", "elastic_*").out
+    (plain,) = json.loads(call("nets", "tiny_cnn", "--json").out)
+    assert plain["smallest"] is None
+
+
+def test_an_architecture_at_a_resolution(call):
+    architecture = "33753375773737773373|33663364443343344444 | 22223"
+    found = counted(call, "ofa_mbv3_w1.0", "--arch", architecture, "--resolution", 144)
+    assert found["macs_m"] == pytest.approx(68.4, abs=0.05)
+    assert found["params_m"] == found["params"] / 1e6
+    assert found["architecture"] == "33753375773737773373 | 33663364443343344444 | 22223"
+    assert found["resolution"] == 144
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (
+            ["elastic_small", "--arch", "335553733 | 234432222 | 123"],
+            ["kernels '335553733': expected digits among 3, 5, got '7' at position 7"],
+        ),
+        (
+            ["elastic_small", "--arch", "335553333 | 234432222"],
+            ["expected an architecture 'KERNELS | EXPANSIONS | DEPTHS'"],
+        ),
+        (["elastic_small", "--arch", "33 | 22 | 123"], ["expected 9 digits, got 2"]),
+        (["vgg19", "--arch", "3 | 3 | 3"], ["vgg19 is no elastic family", "elastic_small"]),
+        (["tiny_cnn", "--option", "width"], ["expected NAME=VALUE, got 'width'"]),
+        (["tiny_cnn", "--option", "widht=2"], ["no option 'widht'; it takes: channels"]),
+        (["tiny_cnn", "--option", "channels=3"], ["--option channels: use", "--channels"]),
+        (["mobilenetv3_small", "--option", "width=0"], ["expected a width above 0, got 0"]),
+        (["mobilenetv3_small", "--option", "width=wide"], ["expected a width above 0", "wide"]),
+        (["mcunet", "--option", "description=no.json"], ["cannot read MCUNet description no.json"]),
+    ],
+)
+def test_architectures_and_options_that_cannot_be(call, arguments, parts):
+    called = call("macs", *arguments)
+    called.assert_refused(*parts)
+
+
+def test_options_of_a_builder(call):
+    half = counted(call, "mobilenetv3_small", "--option", "width=0.5", "--option", "norm_eps=0.001")
+    assert half["params"] < counted(call, "mobilenetv3_small")["params"]
+
+
+def shown(row, key):
+    ends = [row["smallest"], row] if row["smallest"] else [row]
+    return " to ".join(format_value(end[key], "count") for end in ends)
+
+
 def test_the_pages_table_is_what_is_counted(call):
     page = (Path(__file__).parents[2] / "docs/networks.md").read_text(encoding="utf-8")
     cells = {
-        row["name"]: f"| {row['classes']:,} | {format_value(row['macs'], 'count')} "
-        f"| {format_value(row['parameters'], 'count')} |"
+        row["name"]: f"| {row['classes']:,} | {shown(row, 'macs')} | {shown(row, 'parameters')} |"
         for row in json.loads(call("nets", "--json").out)
     }
     missing = [

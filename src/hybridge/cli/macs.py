@@ -10,6 +10,7 @@ from hybridge.cli.sized import (
     ClassesOption,
     NetworkArgument,
     ResolutionOption,
+    builder_options,
     size_of,
 )
 
@@ -23,6 +24,18 @@ def macs(
     resolution: ResolutionOption = None,
     classes: ClassesOption = None,
     channels: ChannelsOption = None,
+    arch: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ARCHITECTURE",
+            help="Of an elastic family: 'KERNELS | EXPANSIONS | DEPTHS', a digit for each choice.",
+            show_default="its largest",
+        ),
+    ] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="What else its builder takes; may be repeated."),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Count a network's MACs, parameters and bytes, by layer.
@@ -35,28 +48,37 @@ def macs(
       hybridge macs vgg11_cifar
       hybridge macs resnet50 --resolution 160 --classes 10
       hybridge macs my_package.nets:my_network --resolution 64 --classes 5 --json
+      hybridge macs elastic_small --arch '335553333 | 234432222 | 123'
+      hybridge macs mobilenetv3_large --option width=0.5
+      hybridge macs mcunet --option description=net.json --resolution 144
     """
     from hybridge.design.graph.outline import outline
 
     size = size_of(network, resolution=resolution, class_count=classes, channels=channels)
-    graph = outline(network, **size)
+    options = builder_options(network, arch, option or [])
+    graph = outline(network, **size, **options)
     if json:
-        show_json(_plain(network, size, graph))
+        show_json(_plain(network, size, options.get("architecture"), graph))
         return
     caption = f"{network} on {size['resolution']} x {size['resolution']}"
     show(_table(graph, f"{caption}, {size['class_count']} classes").rich())
     show_facts(_totals(graph))
 
 
-def _plain(network: str, size: dict[str, int], graph: "Graph") -> dict[str, Any]:
+def _plain(
+    network: str, size: dict[str, int], architecture: str | None, graph: "Graph"
+) -> dict[str, Any]:
     return {
         "network": network,
+        "architecture": architecture,
         "resolution": size["resolution"],
         "channels": size["channels"],
         "classes": size["class_count"],
         "is_chain": graph.is_chain,
         "macs": graph.macs,
         "params": graph.parameters,
+        "macs_m": graph.macs / 1e6,
+        "params_m": graph.parameters / 1e6,
         "layers": [
             {
                 "name": node.name,

@@ -14,6 +14,8 @@ def nets(
 ) -> None:
     """List the networks a recipe can name, and what they cost.
 
+    An elastic family is given from its smallest network to its largest.
+
     \b
     Examples:
       hybridge nets
@@ -46,8 +48,8 @@ def nets(
             f"{row['resolution']} x {row['resolution']}",
             row["channels"],
             row["classes"],
-            row["macs"],
-            row["parameters"],
+            _range(row, "macs"),
+            _range(row, "parameters"),
             row["about"],
         )
         for row in rows
@@ -56,22 +58,41 @@ def nets(
 
 
 def _row(name: str) -> dict[str, Any]:
-    from hybridge.design.graph.outline import outline
+    from hybridge.design.graph.outline import totals
     from hybridge.design.nets import networks
+    from hybridge.design.nets.families import families
 
     info = networks.get(name)
-    graph = outline(
-        name,
-        class_count=info.class_count,
-        resolution=info.resolution,
-        channels=info.channels,
-    )
+    size = {
+        "class_count": info.class_count,
+        "resolution": info.resolution,
+        "channels": info.channels,
+    }
+    macs, parameters = totals(name, **size)
     return {
         "name": name,
         "resolution": info.resolution,
         "channels": info.channels,
         "classes": info.class_count,
-        "macs": graph.macs,
-        "parameters": graph.parameters,
+        "macs": macs,
+        "parameters": parameters,
+        "smallest": _smallest(name, size) if name in families else None,
         "about": info.about,
     }
+
+
+def _smallest(name: str, size: dict[str, int]) -> dict[str, Any]:
+    from hybridge.design.graph.outline import totals
+    from hybridge.design.nets.families import families
+
+    architecture = str(families.get(name).space.smallest)
+    macs, parameters = totals(name, **size, architecture=architecture)
+    return {"architecture": architecture, "macs": macs, "parameters": parameters}
+
+
+def _range(row: dict[str, Any], key: str) -> str:
+    """Return a count as a table shows it: of an elastic family, from the smallest network on."""
+    from hybridge.report.values import format_value
+
+    ends = [row["smallest"][key]] if row["smallest"] else []
+    return " to ".join(format_value(count, "count") for count in (*ends, row[key]))

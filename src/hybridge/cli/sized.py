@@ -1,6 +1,8 @@
-"""A network on the command line, and the size of its images."""
+"""A network on the command line, the size of its images, and what its builder takes."""
 
-from typing import Annotated
+import json
+from collections.abc import Sequence
+from typing import Annotated, Any
 
 import typer
 
@@ -47,3 +49,45 @@ def size_of(network: str, **given: int | None) -> dict[str, int]:
     else:
         own = {"channels": 3}
     return {name: given[name] or own[name] for name in names}
+
+
+def builder_options(network: str, architecture: str | None, given: Sequence[str]) -> dict[str, Any]:
+    """Return what a network is built with, beside its size.
+
+    Args:
+        network: Its name.
+        architecture: Of an elastic family, as given; None takes the largest.
+        given: ``NAME=VALUE`` each; a value is read as JSON, or is text.
+
+    Raises:
+        ConfigError: An architecture is given for another network, or one of another family; or an
+            option is not written so, or is given otherwise already.
+    """
+    from hybridge.design.nets.families import families
+
+    options = dict(map(_option, given))
+    taken = sorted(options.keys() & {"class_count", "resolution", "channels", "architecture"})
+    if taken:
+        raise ConfigError(
+            f"--option {taken[0]}: use --classes, --resolution, --channels or --arch for it"
+        )
+    if network in families:
+        space = families.get(network).space
+        chosen = space.largest if architecture is None else space.parse(architecture)
+        options["architecture"] = str(chosen)
+    elif architecture is not None:
+        raise ConfigError(
+            f"--arch: {network} is no elastic family, so it has no architecture to choose; "
+            f"families: {', '.join(families)}"
+        )
+    return options
+
+
+def _option(text: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    if not name or not equals:
+        raise ConfigError(f"--option: expected NAME=VALUE, got {text!r}")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value

@@ -15,6 +15,7 @@ from torch.nn.modules.module import register_module_forward_hook, register_modul
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from hybridge.design.graph.meta import run
 from hybridge.errors import ConfigError
 from hybridge.plan.layers import Layer, total_macs, total_parameters
 
@@ -124,7 +125,7 @@ class LayerCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        result = func(*args, **(kwargs or {}))
+        result = run(func, args, kwargs or {})
         self.watch(func, args, tensors((args, kwargs)), tensors(result))
         return result
 

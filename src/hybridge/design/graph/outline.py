@@ -6,9 +6,12 @@ import torch
 from torch import nn
 
 from hybridge.design.graph.capture import capture
+from hybridge.design.graph.count import count_layers
 from hybridge.design.graph.graph import Graph
+from hybridge.design.graph.meta import Undrawn
 from hybridge.design.nets.network import build
 from hybridge.errors import ConfigError, HybridgeError
+from hybridge.plan.layers import total_macs, total_parameters
 
 
 def outline(
@@ -41,6 +44,24 @@ def outline(
     return graph
 
 
+def totals(
+    name: str, *, class_count: int, resolution: int, channels: int, **options: Any
+) -> tuple[int, int]:
+    """Return MACs and parameters of a registered network: those of its `outline`, but sooner.
+
+    The arguments are those of `outline`.
+
+    Raises:
+        UnknownNameError: No network has this name.
+        ConfigError: It cannot be built, or does not take one of the options.
+    """
+    shape = (channels, resolution, resolution)
+    with torch.random.fork_rng(devices=[]), torch.device("meta"):
+        network, example = _built(name, class_count, shape, options)
+        layers = count_layers(network, example)
+    return total_macs(layers), total_parameters(layers)
+
+
 def _outline(
     name: str,
     class_count: int,
@@ -49,23 +70,32 @@ def _outline(
     options: dict[str, Any],
 ) -> Graph:
     with torch.random.fork_rng(devices=[]), torch.device(device):
-        try:
-            network = build(name, class_count, **options)
-            example = torch.zeros(1, *shape)
-        except HybridgeError:
-            raise
-        except (Exception, SystemExit) as error:  # a builder from elsewhere may raise anything
-            line = (str(error).strip().splitlines() or [""])[0]
-            raise ConfigError(
-                f"{name} cannot be built for {class_count} classes and images of "
-                f"{_size(shape)}: {type(error).__name__}: {line}"
-            ) from error
-    if not isinstance(network, nn.Module):
-        raise ConfigError(f"{name} gives a {type(network).__name__}, expected a torch.nn.Module")
+        network, example = _built(name, class_count, shape, options)
     try:
         return capture(network, example)
     except ConfigError as error:
         raise ConfigError(f"{name} on images of {_size(shape)}: {error}") from error
+
+
+def _built(
+    name: str, class_count: int, shape: tuple[int, int, int], options: dict[str, Any]
+) -> tuple[nn.Module, torch.Tensor]:
+    """Return a network, and an image that it reads, on the device that torch makes things on."""
+    try:
+        with Undrawn():
+            network = build(name, class_count, **options)
+        example = torch.zeros(1, *shape)
+    except HybridgeError:
+        raise
+    except (Exception, SystemExit) as error:  # a builder from elsewhere may raise anything
+        line = (str(error).strip().splitlines() or [""])[0]
+        raise ConfigError(
+            f"{name} cannot be built for {class_count} classes and images of "
+            f"{_size(shape)}: {type(error).__name__}: {line}"
+        ) from error
+    if not isinstance(network, nn.Module):
+        raise ConfigError(f"{name} gives a {type(network).__name__}, expected a torch.nn.Module")
+    return network, example
 
 
 def _wants_values(error: BaseException) -> bool:

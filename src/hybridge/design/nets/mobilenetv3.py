@@ -7,6 +7,7 @@ width 1.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import inf
 
 from torch import nn
 
@@ -102,8 +103,8 @@ def outline_of(layout: Layout, width: float, norm_eps: float = 1e-5) -> MobileNe
     Raises:
         ConfigError: The width is not above 0.
     """
-    if not width > 0:
-        raise ConfigError(f"expected a width above 0, got {width}")
+    if not isinstance(width, int | float) or not 0 < width < inf:
+        raise ConfigError(f"expected a width above 0, got {width!r}")
     return MobileNetOutline(
         stem_channels=round_channels(_STEM * width),
         stem_stride=2,
