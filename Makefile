@@ -8,10 +8,10 @@ BIN := $(VENV)/bin
 PROTO := src/hybridge/runtime/wire/oip.proto
 # The oldest compiler that the declared protobuf reads the output of.
 PROTO_TOOLS := grpcio-tools==1.66.2 setuptools==80.9.0
-# `pairs` trains for hours, and is run by itself.
-BENCHMARKS := $(filter-out benchmarks/common.py benchmarks/pairs.py,$(wildcard benchmarks/*.py))
+# `pairs` trains for hours, and is run by itself; `fuzz` has a target of its own.
+BENCHMARKS := $(filter-out benchmarks/common.py benchmarks/pairs.py benchmarks/fuzz.py,$(wildcard benchmarks/*.py))
 
-.PHONY: demo test test-slow lint bench proto docs
+.PHONY: demo test test-slow lint bench fuzz proto docs
 
 demo: $(VENV)/ready-demo
 	$(BIN)/hybridge demo
@@ -30,6 +30,10 @@ lint: $(VENV)/ready-dev
 
 bench: $(VENV)/ready-dev
 	set -e; for benchmark in $(BENCHMARKS); do $(BIN)/python $$benchmark; done
+
+fuzz: $(VENV)/ready-dev
+	$(BIN)/python benchmarks/fuzz.py wire
+	$(BIN)/python benchmarks/fuzz.py bundle
 
 proto: $(VENV)/proto/ready
 	$(VENV)/proto/bin/python -m grpc_tools.protoc -I src --python_out=src --pyi_out=src $(PROTO)

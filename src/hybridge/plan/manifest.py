@@ -76,7 +76,10 @@ def read_manifest(root: Path) -> Manifest:
 
 def parse_json(data: bytes) -> Any:
     """Return JSON of this format; raises `ValueError` for another format's."""
-    value = json.loads(data)
+    try:
+        value = json.loads(data)
+    except RecursionError as error:
+        raise ValueError("its lists or objects are nested too deep") from error
     found = value.get("format") if isinstance(value, dict) else None
     if found != FORMAT:
         raise ValueError(f"expected format {FORMAT}, got {found!r}; this Hybridge cannot read it")

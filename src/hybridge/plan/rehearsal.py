@@ -9,9 +9,10 @@ Letters: ``N`` inputs, ``C`` classes.
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+from pydantic import BaseModel, TypeAdapter
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
@@ -26,6 +27,19 @@ Branch = tuple[Path, str | None]
 FORMAT = 1
 _BY_PATH = ("score", "held_out_score")
 _BY_CODEC = ("probabilities", "payload_bytes", "alone")
+
+_NAMES: TypeAdapter[Any] = TypeAdapter(
+    tuple[Literal["score", "held_out_score"], Path]
+    | tuple[Literal["probabilities", "payload_bytes"], Path, str | None]
+    | tuple[Literal["alone"], str, str]
+)
+"""Names of tensors in the file: a table, and what one of its arrays is for."""
+
+
+class _Header(BaseModel):
+    format: int
+    fingerprint: str
+    programs: dict[str, str]
 
 
 @dataclass(frozen=True, eq=False)
@@ -194,18 +208,19 @@ def parse_rehearsal(data: bytes) -> Rehearsal:
     """Return the rehearsal in a safetensors file; raises `DataError` where it holds none."""
     try:
         tensors = load(data)
-        header = json.loads(_metadata(data)["rehearsal"])
-        if header["format"] != FORMAT:
-            raise DataError(f"expected rehearsal format {FORMAT}, got {header['format']!r}")
+        header = _Header.model_validate_json(_metadata(data)["rehearsal"])
+        if header.format != FORMAT:
+            raise DataError(f"expected rehearsal format {FORMAT}, got {header.format}")
         tables: dict[str, dict[Any, Array]]
         tables = {what: {} for what in (*_BY_PATH, *_BY_CODEC)}
         truth = tensors.pop("truth")
+        if truth.ndim != 1:
+            raise DataError(f"expected right classes (N,), got an array {truth.shape}")
         for name, array in tensors.items():
-            what, where, *codec = json.loads(name)
-            where = where if isinstance(where, str) else tuple(where)
+            what, where, *codec = _NAMES.validate_json(name)
             tables[what][(where, codec[0]) if codec else where] = array
-        return Rehearsal(header["fingerprint"], header["programs"], truth, **tables)
-    except (SafetensorError, KeyError, ValueError, TypeError) as error:
+        return Rehearsal(header.fingerprint, header.programs, truth, **tables)
+    except (SafetensorError, LookupError, ValueError, TypeError, RecursionError) as error:
         raise DataError(f"expected a rehearsal as safetensors, got {error}") from error
 
 
