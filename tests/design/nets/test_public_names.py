@@ -7,6 +7,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from hybridge.design.graph.meta import Undrawn
 from hybridge.design.nets import build
 from hybridge.design.nets.public_names import namings, prefixes_of
 from hybridge.design.nets.weights import check_weights, load_weights, stored_class_count
@@ -178,12 +179,20 @@ def test_prefixes_are_taken_off_before_public_names(tmp_path):
 
 def test_a_linear_layer_over_maps_is_a_convolution():
     """timm's VGG has its first linear layer as a 7x7 convolution."""
-    with torch.device("meta"):
+    with torch.device("meta"), Undrawn():
         network = build("vgg19", 7)
     assert prefixes_of("timm", network)["pre_logits.fc1."] == "classifier.0."
     assert prefixes_of("torchvision", network) == {}
-    with torch.device("meta"):
+    with torch.device("meta"), Undrawn():
         assert prefixes_of("timm", build("resnet50", 7)) == {}
+
+
+def test_rows_of_another_number_are_no_layer_of_another_kind(tmp_path):
+    network = build("mobilenetv3_small", 7, width=0.25)
+    wider = build("mobilenetv3_small", 7, width=0.5)
+    save_file(wider.state_dict(), tmp_path / "wider.safetensors")
+    with pytest.raises(DataError, match="misshapen: "):
+        load_weights(network, tmp_path / "wider.safetensors", names="mcunet")
 
 
 @pytest.mark.parametrize("names", namings.names())
