@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from tiny_family import FAMILY, new_network, stripes
+from tiny_supernet import FAMILY, new_network, stripes
 
 from hybridge.design.supernet.judge import Subnet, judge, parse_subnet
 from hybridge.design.supernet.phases import Phase, ShrinkSettings

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from tiny_family import FAMILY, new_network, stripes
+from tiny_supernet import FAMILY, new_network, stripes
 
 from hybridge.codecs.pixels import to_pixels
 from hybridge.data.dataset import ArrayDataset
