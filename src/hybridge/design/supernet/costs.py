@@ -7,7 +7,8 @@ none of them is built.
 from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
+from typing import Literal
 
 import torch
 from torch import nn
@@ -67,22 +68,7 @@ class FamilyCosts:
 
     def __init__(self, family: Family, class_count: int, channels: int = 3) -> None:
         self.family = family
-        self._channels = channels
-        outline = family.outline(family.space.smallest)
-        with torch.device("meta"):
-            network = MobileNet(class_count, outline, channels)
-        self._stem = network.stem
-        self._head = nn.Sequential(
-            OrderedDict(
-                final=network.final,
-                pool=network.pool,
-                last=network.last,
-                flat=nn.Flatten(),
-                dropout=network.dropout,
-                classifier=network.classifier,
-            )
-        )
-        self._parts: dict[tuple[Block | str, int], _Part] = {}
+        self._class_count, self._channels = class_count, channels
 
     def footprint(self, architecture: Architecture, resolution: int) -> Footprint:
         """Return what a network takes on images of a height and width.
@@ -90,11 +76,10 @@ class FamilyCosts:
         Raises:
             ConfigError: The architecture is not of the family's space.
         """
-        parts = [self._ends("stem", self._stem, (self._channels, resolution, resolution))]
-        outline = self.family.outline(architecture)
-        for block in outline.blocks:
-            parts.append(self._block(block, parts[-1].gives[1]))
-        parts.append(self._ends("head", self._head, parts[-1].gives))
+        parts = [self._end("stem", (self._channels, resolution, resolution))]
+        for block in self.family.outline(architecture).blocks:
+            parts.append(_block(block, parts[-1].gives[1]))
+        parts.append(self._end("head", parts[-1].gives))
         return Footprint(
             tuple(layer for part in parts for layer in part.layers),
             sum(part.int8_bytes for part in parts),
@@ -102,19 +87,39 @@ class FamilyCosts:
             self._channels * resolution**2,
         )
 
-    def _block(self, block: Block, side: int) -> "_Part":
-        key = block, side
-        if key not in self._parts:
-            with torch.device("meta"):
-                module = MBConv(block)
-            self._parts[key] = _count(module, (block.in_channels, side, side))
-        return self._parts[key]
+    def _end(self, which: Literal["stem", "head"], shape: tuple[int, ...]) -> "_Part":
+        return _end(which, shape, self.family, self._class_count, self._channels)
 
-    def _ends(self, name: str, module: nn.Module, shape: tuple[int, ...]) -> "_Part":
-        key = name, shape[1]
-        if key not in self._parts:
-            self._parts[key] = _count(module, shape)
-        return self._parts[key]
+
+@cache
+def _block(block: Block, side: int) -> "_Part":
+    with torch.device("meta"):
+        module = MBConv(block)
+    return _count(module, (block.in_channels, side, side))
+
+
+@cache
+def _end(
+    which: Literal["stem", "head"],
+    shape: tuple[int, ...],
+    family: Family,
+    class_count: int,
+    channels: int,
+) -> "_Part":
+    """Return what all networks of a family have before their blocks, or after them."""
+    with torch.device("meta"):
+        network = MobileNet(class_count, family.outline(family.space.smallest), channels)
+    if which == "stem":
+        return _count(network.stem, shape)
+    head = OrderedDict(
+        final=network.final,
+        pool=network.pool,
+        last=network.last,
+        flat=nn.Flatten(),
+        dropout=network.dropout,
+        classifier=network.classifier,
+    )
+    return _count(nn.Sequential(head), shape)
 
 
 @dataclass(frozen=True, slots=True)
