@@ -30,13 +30,20 @@ class LinkTracker:
     Args:
         forgets_after_s: Time without a message after which `expected_ms` knows nothing again, so
             that somebody tries.
+        forgets_lost_after_s: The same after a message that was given up, which tells of an outage
+            as well as of a slow link; no longer than ``forgets_after_s``, and as long where None.
 
-    Raises `ConfigError` where ``forgets_after_s`` is no length of time.
+    Raises `ConfigError` where either is no length of time.
     """
 
-    def __init__(self, forgets_after_s: float = FORGETS_AFTER_S) -> None:
+    def __init__(
+        self, forgets_after_s: float = FORGETS_AFTER_S, forgets_lost_after_s: float | None = None
+    ) -> None:
         self._lock = threading.Lock()
         self._forgets_after_ms = 1e3 * check_window_s(forgets_after_s)
+        lost_after_s = forgets_after_s if forgets_lost_after_s is None else forgets_lost_after_s
+        self._forgets_lost_ms = min(1e3 * check_window_s(lost_after_s), self._forgets_after_ms)
+        self._last_lost = False
         self._last_ms = -math.inf
         self._shortest_ms = math.inf
         self._bits = self._times_ms = 0.0
@@ -60,6 +67,7 @@ class LinkTracker:
             known = bool(self._sums[0])
             self._cloud_ms += (1 - _FADES_TO if known else 1) * (cloud_ms - self._cloud_ms)
             self._fold_time(payload_bytes, link_ms, now_ms)
+            self._last_lost = False
 
     def lost(self, payload_bytes: int, waited_ms: float, now_ms: float) -> None:
         """Note a message that was given up after ``waited_ms``: the link is no faster than that."""
@@ -71,6 +79,7 @@ class LinkTracker:
             expected_ms = self._link_ms(payload_bytes)
             longest_ms = max(waited_ms, expected_ms or 0.0)
             self._fold_time(payload_bytes, _LOST_TAKES * longest_ms, now_ms)
+            self._last_lost = True
 
     def bandwidth_bps(self, now_ms: float) -> float | None:
         """Return the bandwidth in bits per second, whatever the time; None before any message."""
@@ -83,7 +92,8 @@ class LinkTracker:
         None where no message has been seen for a while.
         """
         with self._lock:
-            if now_ms - self._last_ms > self._forgets_after_ms:
+            remembers_ms = self._forgets_lost_ms if self._last_lost else self._forgets_after_ms
+            if now_ms - self._last_ms > remembers_ms:
                 return None
             link_ms = self._link_ms(payload_bytes)
             return None if link_ms is None else link_ms + self._cloud_ms

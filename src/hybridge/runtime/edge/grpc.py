@@ -8,7 +8,7 @@ import grpc
 from hybridge.closing import Closing
 from hybridge.errors import DataError, RefusedError, TransportError
 from hybridge.runtime.clock import limit_ms
-from hybridge.runtime.wire import oip
+from hybridge.runtime.wire import checksum, oip
 from hybridge.runtime.wire import oip_pb2 as pb
 from hybridge.runtime.wire.message import REFUSALS, Message, Reply, UnsentError
 from hybridge.runtime.wire.tokens import authorization
@@ -20,9 +20,10 @@ _OPTIONS = [
     # Whether to ask again is the walk's business.
     ("grpc.enable_retries", 0),
     ("grpc.service_config_disable_resolution", 1),
-    # A cloud that comes back is found again within a second.
+    # Nothing connects unless somebody asks, and whether to ask is the breaker's business: a cloud
+    # that comes back is not to be missed because of a second, longer patience.
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 1000),
+    ("grpc.max_reconnect_backoff_ms", 100),
     # Despite its name, how long one attempt at connecting may take.
     ("grpc.min_reconnect_backoff_ms", 3000),
     # Transports to one target share no connection, so that none inherits another's back-off.
@@ -79,7 +80,7 @@ class GrpcTransport(Closing):
         `RefusedError` where the cloud refuses, `UnsentError` where no connection is made.
         """
         within_ms = self.timeout_ms if timeout_ms is None else limit_ms(timeout_ms, "timeout_ms")
-        request = self._request(message)
+        request, sent_checksum = self._request(message)
         try:
             response: bytes = self._infer(
                 request, timeout=max(within_ms, 0.0) / 1e3, metadata=self._headers
@@ -90,29 +91,36 @@ class GrpcTransport(Closing):
             raise UnsentError(
                 f"the transport to {self.target} is closed; make a new one"
             ) from error
-        return self._reply(response, message)
+        return self._reply(response, message, sent_checksum)
 
-    def _request(self, message: Message) -> bytes:
+    def _request(self, message: Message) -> tuple[bytes, int]:
         request = oip.to_request(message)
         request.model_name = self._names.get(message.program, message.program)
         if self._version is not None:
             request.model_version = self._version
-        data: bytes = request.SerializeToString()
-        return data
+        sent_checksum = checksum.seal_request(request)
+        return request.SerializeToString(), sent_checksum
 
-    def _reply(self, data: bytes, message: Message) -> Reply:
+    def _reply(self, data: bytes, message: Message, sent_checksum: int) -> Reply:
         try:
             response = oip.parse(pb.ModelInferResponse, data)
             reply = oip.from_response(response)
         except DataError as error:
-            raise TransportError(f"{self.target} sent a reply that is damaged: {error}") from error
+            raise self._damaged(error) from error
         answered = oip.program_hash(response)
         if answered not in ("", message.sha256):
             raise TransportError(
                 f"{self.target} answered with another version of {message.program!r} "
                 f"({answered[:12]}, not {message.sha256[:12]}); deploy one bundle to both ends"
             )
+        try:
+            checksum.check_reply(response, sent_checksum)
+        except DataError as error:
+            raise self._damaged(error) from error
         return reply
+
+    def _damaged(self, error: DataError) -> TransportError:
+        return TransportError(f"{self.target} sent a reply that is damaged: {error}")
 
     def _translated(self, error: Any, within_ms: float) -> TransportError:
         code, details = error.code(), error.details()
