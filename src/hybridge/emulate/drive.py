@@ -265,8 +265,10 @@ class Replay:
             passage.waiting_ms,
         )
         if self._log is not None:
-            label = None if ending.labels is None else ending.labels[passage.input]
-            self._log.append(decision, passage.now_ms / 1e3, label)
+            label, edge_label, truth = self.script.said(decision.path, ending, passage.input)
+            self._log.append(
+                decision, passage.now_ms / 1e3, label, edge_label=edge_label, truth=truth
+            )
 
     def _end_without_answer(self, passage: Passage) -> None:
         latency_ms = passage.now_ms - passage.began_ms

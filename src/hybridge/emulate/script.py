@@ -78,6 +78,12 @@ class Script:
             path: _ending(path, leaf, rehearsal, codec_to(plan, path))
             for path, leaf in plan.leaves()
         }
+        self._truth: list[int] = rehearsal.truth.tolist()
+        homes = {
+            path: path if codec_to(plan, path) is None else plan.home_leaf(path)
+            for path in self.endings
+        }
+        self._alone = {path: self.endings[home] for path, home in homes.items() if home is not None}
         self._others = {
             (path, codec): _ending(path, leaf, rehearsal, codec)
             for path, leaf in plan.leaves()
@@ -89,6 +95,13 @@ class Script:
         """Return what a leaf says once ``codec`` was used on the way, if any was."""
         other = None if codec is None else self._others.get((leaf, codec))
         return other or self.endings[leaf]
+
+    def said(self, leaf: Path, ending: Ending, index: int) -> tuple[int | None, ...]:
+        """Return what the leaf at ``leaf`` says of an input, what the edge would, and the truth."""
+        label = None if ending.labels is None else ending.labels[index]
+        alone = self._alone.get(leaf)
+        edge_label = None if alone is None or alone.labels is None else alone.labels[index]
+        return label, edge_label, self._truth[index]
 
 
 def codec_to(plan: Plan, leaf: Path) -> str | None:

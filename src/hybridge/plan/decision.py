@@ -26,8 +26,12 @@ class Decision:
         failure: Why the cloud's answer is missing, or None.
         threshold: What the newest score was compared with, where a policy moved it, or None.
         bandwidth_bps: Bandwidth as it was known at the last fork, or None.
-        expected_ms: How long the cloud was expected to take when it was asked, or None.
+        expected_ms: How long the cloud was expected to take when it was asked, or at the last fork
+            by score where it was not, or None where nothing was known.
         codec: What the last message was encoded with, or None where none was wanted.
+        deadline_ms: Time within which to answer, or None.
+        breaker: Whether the cloud was left alone when the walk ended: ``closed``, ``open`` or
+            ``half-open``, or None where nothing watches over that.
     """
 
     path: Path
@@ -47,3 +51,5 @@ class Decision:
     bandwidth_bps: float | None = None
     expected_ms: float | None = None
     codec: str | None = None
+    deadline_ms: float | None = None
+    breaker: str | None = None

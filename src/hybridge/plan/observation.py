@@ -13,12 +13,15 @@ class Observation:
         bandwidth_bps: Bandwidth of the link to the cloud, in bits per second, or None where it is
             not known.
         threshold: What a score is compared with just now, or None for the plan's own.
+        expected_ms: How long the cloud is expected to take, where a fork may send by score, or None
+            where nothing is known.
     """
 
     score: float | None = None
     left_ms: float | None = None
     bandwidth_bps: float | None = None
     threshold: float | None = None
+    expected_ms: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from hybridge.cost.device import Device
 from hybridge.cost.price import energy_mj
 from hybridge.plan.observation import Observation
 from hybridge.plan.plan import Fork, Leaf, Node, Path, Step
-from hybridge.walk.breaker import Breaker
+from hybridge.walk.breaker import Breaker, State
 from hybridge.walk.events import Ask, Failed, Told
 from hybridge.walk.menu import Dish, Menus
 from hybridge.walk.threshold import ThresholdPolicy, WorthIt
@@ -78,12 +78,15 @@ class Observer:
     ) -> Observation:
         """Return what a fork's chooser may look at."""
         known = None if self.bandwidth is None else self.bandwidth.bandwidth_bps(now_ms)
+        if score is None or fork.chooser.kind != "score_threshold":
+            return Observation(score, left_ms, known)
         threshold = None
-        if self.policy is not None and score is not None and fork.chooser.kind == "score_threshold":
-            extra_ms = self._expected_of(fork, path, left_ms, now_ms)
+        expected_ms = self._expected_of(fork, path, left_ms, now_ms)
+        if self.policy is not None:
+            extra_ms = expected_ms or 0.0  # where nothing is known of the link
             extra_mj = self._energy_mj(extra_ms)
             threshold = self.policy.threshold(fork.chooser.threshold, extra_ms, extra_mj, now_ms)
-        return Observation(score, left_ms, known, threshold)
+        return Observation(score, left_ms, known, threshold, expected_ms)
 
     def chose(self, fork: Fork, score: float | None, child: int, now_ms: float) -> None:
         """Note which child a fork's chooser took."""
@@ -142,6 +145,11 @@ class Observer:
         """Note how long an edge program took."""
         self._durations.add(program, took_ms)
 
+    @property
+    def breaker_state(self) -> State | None:
+        """Whether the cloud is left alone just now; None where nothing watches over that."""
+        return None if self.breaker is None else self.breaker.state
+
     def home_ms(self, node: Node) -> float:
         """Return how long it may take to get from the home ``node`` to its answer."""
         match node:
@@ -176,12 +184,14 @@ class Observer:
             points -= self._worth.points(expected_ms, self._energy_mj(expected_ms))
         return points, -expected_ms
 
-    def _expected_of(self, fork: Fork, path: Path, left_ms: float | None, now_ms: float) -> float:
-        """Return how long sending is expected to take; 0 where nothing is known of the link."""
+    def _expected_of(
+        self, fork: Fork, path: Path, left_ms: float | None, now_ms: float
+    ) -> float | None:
+        """Return how long sending is expected to take; None where nothing is known of the link."""
         child = fork.children[1]
         if not isinstance(child, Step) or child.place != "cloud":
-            return 0.0
-        return self._codec(child, (*path, 1), left_ms, now_ms)[1] or 0.0
+            return None
+        return self._codec(child, (*path, 1), left_ms, now_ms)[1]
 
     def _energy_mj(self, extra_ms: float) -> float:
         """Return what the device draws while it sends and waits; all of it taken for sending."""

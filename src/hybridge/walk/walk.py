@@ -68,7 +68,8 @@ def walk(
         else:
             node, path = home
     # A fork inside the home may have chosen since, but the failure is why the walk came there.
-    return course.decide(path, node, f"fell back: {course.failure}" if course.failure else reason)
+    reason = f"fell back: {course.failure}" if course.failure else reason
+    return course.decide(path, node, reason, observer)
 
 
 def _ask(
@@ -125,6 +126,8 @@ class _Course:
             return fork.chooser.choose(Observation(self.score, self.left_ms))
         seen = observer.seen(self.score, self.left_ms, fork, path, self.now_ms)
         self.bandwidth_bps, self.threshold = seen.bandwidth_bps, seen.threshold
+        if seen.expected_ms is not None:
+            self.expected_ms = seen.expected_ms
         choice = fork.chooser.choose(seen)
         observer.chose(fork, self.score, choice.child, self.now_ms)
         return choice
@@ -157,7 +160,7 @@ class _Course:
         self.told_at.append(ask.path)
         self._see(event.score)
 
-    def decide(self, path: Path, leaf: Leaf, reason: str) -> Decision:
+    def decide(self, path: Path, leaf: Leaf, reason: str, observer: Observer | None) -> Decision:
         helped = self.told_at and any(path[: len(told)] == told for told in self.told_at)
         return Decision(
             path=path,
@@ -177,6 +180,8 @@ class _Course:
             bandwidth_bps=self.bandwidth_bps,
             expected_ms=self.expected_ms,
             codec=self.codec,
+            deadline_ms=self.deadline_ms,
+            breaker=None if observer is None else observer.breaker_state,
         )
 
     def _advance(self, now_ms: float) -> float:

@@ -2,7 +2,6 @@
 
 import asyncio
 import math
-import time
 from collections.abc import AsyncIterator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -22,7 +21,10 @@ from hybridge.plan.log import DecisionLog
 from hybridge.plan.program import Program
 from hybridge.runtime.clock import Clock, SystemClock, limit_ms
 from hybridge.runtime.edge.answer import Answer
+from hybridge.runtime.edge.couriers import Couriers, OverdueError
+from hybridge.runtime.edge.journal import Journal
 from hybridge.runtime.edge.paced import Paced
+from hybridge.runtime.edge.pictures import PictureRing
 from hybridge.runtime.sessions import ProgramSession
 from hybridge.runtime.wire.message import Message, Reply, Transport, UnsentError
 from hybridge.walk.advice import observer_of
@@ -36,6 +38,8 @@ from hybridge.walk.walk import NO_TIME_LEFT, Walk, walk
 MAX_THREADS = 64
 #: A message that fails so near its limit failed for want of time: transports have their own clocks.
 _TOO_LATE_MS = 1.0
+#: How much longer than it was told to a transport may take before it is waited for no more.
+_OVERDUE_MS = 3.0
 
 Array = np.ndarray[Any, Any]
 Input = Picture | Array
@@ -54,6 +58,7 @@ class EdgeRuntime(Closing):
             question fails at once and the edge answers.
         threads: Threads of each onnxruntime session.
         log: Where decisions are written, or None.
+        pictures: Where the last inputs are kept beside the log, small, or None.
         timeout_ms: How long to wait for the cloud where a request has no deadline; None leaves it
             to the transport.
         clock: The time to go by; the machine's own where left out.
@@ -69,7 +74,7 @@ class EdgeRuntime(Closing):
 
     Raises:
         ConfigError: ``timeout_ms`` is NaN, ``pace`` knows no speed for a program's layers, or the
-            bundle knows too little for ``policy`` or ``codecs``.
+            bundle knows too little for ``policy`` or ``codecs``, or ``pictures`` lack a log.
         BundleError: The bundle, or an edge program's file, is missing or damaged.
         UnknownNameError: The plan names a codec that does not exist.
     """
@@ -81,6 +86,7 @@ class EdgeRuntime(Closing):
         *,
         threads: int = 1,
         log: DecisionLog | None = None,
+        pictures: PictureRing | None = None,
         timeout_ms: float | None = None,
         clock: Clock | None = None,
         bandwidth: SeesBandwidth | None = None,
@@ -93,7 +99,9 @@ class EdgeRuntime(Closing):
             bundle = load_bundle(bundle, place="edge", rehearsal=bool(codecs) or policy is not None)
         self.plan = bundle.plan
         self._cloud = cloud
-        self._log = log
+        if pictures is not None and log is None:
+            raise ConfigError("pictures are named in the log; give a log as well")
+        self._journal = None if log is None else Journal(bundle.plan, log, pictures)
         self._timeout_ms = _limit_ms(timeout_ms, "timeout_ms")
         clock = clock or SystemClock()
         self._now_ms = clock.now_ms
@@ -110,6 +118,7 @@ class EdgeRuntime(Closing):
         )
         self._geometry = self.plan.geometry
         self._closed = False
+        self._couriers: Couriers[Reply] = Couriers(MAX_THREADS)
         # Its threads begin with the first stream.
         self._pool = ThreadPoolExecutor(MAX_THREADS, thread_name_prefix="hybridge-edge")
         programs = self.plan.programs_at("edge")
@@ -118,13 +127,16 @@ class EdgeRuntime(Closing):
         for _, step in self.plan.steps("cloud"):
             codec_named(step.codec)
 
-    def predict(self, x: Input, deadline_ms: float | None = None) -> Answer:
+    def predict(
+        self, x: Input, deadline_ms: float | None = None, *, truth: int | None = None
+    ) -> Answer:
         """Answer one input.
 
         Args:
             x: The input.
             deadline_ms: Time from now within which to answer; the cloud is waited for no longer.
                 Infinity is as good as None.
+            truth: The right class, where it is known; it goes into the log, and nowhere else.
 
         Raises:
             ConfigError: ``deadline_ms`` is NaN.
@@ -137,7 +149,7 @@ class EdgeRuntime(Closing):
         course = walk(self.plan, self._now_ms(), within_ms, self.observer)
         values = {self.plan.input.name: self._input(x)}
         decision = self._drive(course, values)
-        return self._answer(decision, values)
+        return self._answer(decision, values, truth)
 
     def predict_batch(self, xs: Iterable[Input], deadline_ms: float | None = None) -> list[Answer]:
         """Answer each of ``xs`` as `predict` does, one after another, in order."""
@@ -192,6 +204,7 @@ class EdgeRuntime(Closing):
         if self._cloud is not None:
             self._cloud.close()
         self._closed = True
+        self._couriers.close()
         self._pool.shutdown()
 
     def _input(self, x: Input) -> Array:
@@ -247,7 +260,7 @@ class EdgeRuntime(Closing):
         message = Message(program.name, program.sha256, tensors, within_ms)
         sent_ms = self._now_ms()
         try:
-            reply = self._cloud.send(message, within_ms)
+            reply = self._send(self._cloud, message, within_ms)
             outputs = _outputs(program, reply)
         except UnsentError as error:
             return self._unasked(str(error), cloud_failed=True)
@@ -258,16 +271,33 @@ class EdgeRuntime(Closing):
         score = _keep(step.program, outputs, values)
         return Told(self._now_ms(), message.payload_bytes, reply.cloud_ms, score)
 
+    def _send(self, cloud: Transport, message: Message, within_ms: float | None) -> Reply:
+        """Send, and be back in time whatever the transport does.
+
+        A transport cancels its own call when time is up. One that does not come back then, for
+        whatever reason, holds up nobody: its thread is left to it, and what it brings is not used.
+        """
+        if within_ms is None:
+            return cloud.send(message)
+        try:
+            return self._couriers.call(
+                lambda: cloud.send(message, within_ms), (within_ms + _OVERDUE_MS) / 1e3
+            )
+        except OverdueError as error:
+            raise TransportError(
+                f"the transport did not come back within the {within_ms:.0f} ms it was given"
+            ) from error
+
     def _unasked(self, why: str, cloud_failed: bool = False) -> Failed:
         return Failed(self._now_ms(), 0, why, asked=False, cloud_failed=cloud_failed)
 
-    def _answer(self, decision: Decision, values: dict[str, Array]) -> Answer:
+    def _answer(self, decision: Decision, values: dict[str, Array], truth: int | None) -> Answer:
         combine = decision.leaf.combine
         probabilities = combine.probabilities(values)[0]
         abstained = isinstance(combine, Abstain)
         label = None if abstained else int(probabilities.argmax())
-        if self._log is not None:
-            self._log.append(decision, time.time(), label)
+        if self._journal is not None:
+            self._journal.write(decision, values, probabilities, label, truth)
         names = self.plan.class_names
         return Answer(
             label=label,
