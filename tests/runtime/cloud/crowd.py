@@ -106,27 +106,30 @@ class Crowd:
         self._requests = [_request(program, image[None]) for image in pixels]
 
     async def ask(
-        self, target: str, count: int, *, channels: int = 4, timeout_s: float = 60.0
+        self, target: str, count: int, *, channels: int = 4, left_ms: float | None = None
     ) -> Tally:
-        """Send ``count`` requests at once, and wait for whatever comes of each."""
+        """Send ``count`` requests at once, and wait for whatever comes of each, up to a minute."""
         tally = Tally(count)
         options = [("grpc.use_local_subchannel_pool", 1)]
         opened = [grpc.aio.insecure_channel(target, options=options) for _ in range(channels)]
         try:
             calls = [channel.unary_unary(METHOD) for channel in opened]
             await asyncio.gather(
-                *(self._one(calls[i % channels], i, timeout_s, tally) for i in range(count))
+                *(self._one(calls[i % channels], i, left_ms, tally) for i in range(count))
             )
         finally:
             for channel in opened:
                 await channel.close()
         return tally
 
-    async def _one(self, call, number: int, timeout_s: float, tally: Tally) -> None:
+    async def _one(self, call, number: int, left_ms: float | None, tally: Tally) -> None:
         row = number % len(self._requests)
+        request = pb.ModelInferRequest.FromString(self._requests[row])
+        if left_ms is not None:
+            request.parameters["left_ms"].double_param = left_ms
         began_s = time.perf_counter()
         try:
-            data = await call(self._requests[row], timeout=timeout_s)
+            data = await call(request.SerializeToString(), timeout=60)
         except grpc.RpcError as error:
             status = error.code().name
             tally.statuses[status] = tally.statuses.get(status, 0) + 1

@@ -22,25 +22,26 @@ def crowd(program):
 
 
 def test_a_crowd_is_answered_or_refused(program, crowd):
-    with slow_server(program, batch_s=0.02, max_batch=8, max_waiting=64) as (target, _):
+    with slow_server(program, batch_s=0.2, max_batch=8, max_waiting=64) as (target, _):
         tally = asyncio.run(crowd.ask(target, 400))
     assert tally.wrong == 0
     assert tally.answers >= 64
     assert tally.statuses == {"RESOURCE_EXHAUSTED": 400 - tally.answers}
     assert len(tally.retry_after_ms) == 400 - tally.answers
-    # 64 rows in batches of 8 take 160 ms, or more on a busy machine.
-    assert 100 < max(tally.retry_after_ms) < 20_000
+    # 64 rows in batches of 8 take 1.6 s, or more on a busy machine.
+    assert 1000 < max(tally.retry_after_ms) < 20_000
 
 
-def test_what_cannot_be_in_time_is_refused_before_its_time_is_up(program, crowd):
-    with slow_server(program, batch_s=0.1, max_batch=8) as (target, _):
-        asyncio.run(crowd.ask(target, 24))  # so that it knows how long batches take
-        tally = asyncio.run(crowd.ask(target, 200, timeout_s=1.0))
+def test_what_cannot_be_in_time_is_refused_at_once(program, crowd):
+    with slow_server(program, batch_s=0.4, max_batch=8) as (target, _):
+        asyncio.run(crowd.ask(target, 8))  # so that it knows how long batches take
+        tally = asyncio.run(crowd.ask(target, 200, left_ms=1000.0))
     assert tally.wrong == 0
     assert tally.answers > 0
+    assert set(tally.statuses) <= {"RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED"}
+    assert tally.answers + sum(tally.statuses.values()) == 200
     # Those that it took and could not answer in time after all are few.
-    assert tally.statuses["RESOURCE_EXHAUSTED"] > 60
-    assert tally.statuses.get("DEADLINE_EXCEEDED", 0) < 40
+    assert tally.statuses["RESOURCE_EXHAUSTED"] > 3 * tally.statuses.get("DEADLINE_EXCEEDED", 0)
 
 
 def test_told_to_stop_it_answers_all_that_it_took(program, crowd):
@@ -81,7 +82,7 @@ def test_while_it_drains_it_is_not_ready(program, crowd):
 
 @pytest.mark.slow
 def test_ten_thousand_at_once(program, crowd):
-    with slow_server(program, batch_s=0.01, max_batch=32, max_waiting=256) as (target, process):
+    with slow_server(program, batch_s=0.2, max_batch=32, max_waiting=256) as (target, process):
         asyncio.run(crowd.ask(target, 256))
         before_mib = peak_mib(process)
         tally = asyncio.run(crowd.ask(target, 10_000, channels=16))

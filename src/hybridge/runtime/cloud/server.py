@@ -2,28 +2,22 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from typing import Any
 
 import grpc
 import grpc.aio
-from google.protobuf.message import Message as ProtobufMessage
 
-from hybridge import __version__
-from hybridge.errors import ConfigError, RefusedError, SignatureError
-from hybridge.plan.program import Program
-from hybridge.plan.tensors import TensorSpec
+from hybridge.errors import ConfigError
 from hybridge.runtime.cloud.batcher import Batching
 from hybridge.runtime.cloud.guard import Guard
 from hybridge.runtime.cloud.health import health_handlers
 from hybridge.runtime.cloud.loop import LoopThread
 from hybridge.runtime.cloud.models import Models
+from hybridge.runtime.cloud.protocol import METHODS, ProtocolMethods, retry_metadata
 from hybridge.runtime.cloud.service import CloudService, verdict
 from hybridge.runtime.wire import oip
-from hybridge.runtime.wire import oip_pb2 as pb
-from hybridge.runtime.wire.message import Array, Message
 from hybridge.runtime.wire.trust import Access
 
 _OPTIONS = [
@@ -34,16 +28,13 @@ _OPTIONS = [
     # Without these, gRPC cancels what comes in a rush, and tells nobody why.
     ("grpc.server.max_pending_requests", 1 << 14),
     ("grpc.server.max_pending_requests_hard_limit", 1 << 14),
+    ("grpc.server_max_unrequested_time_in_server", 120),
 ]
 
 #: Most calls at once; what comes beyond is refused before it is read, so that memory is bounded.
 MAX_CALLS = 4096
-#: Trailing metadata of a refusal: milliseconds after which to ask again.
-RETRY_AFTER = "retry-after-ms"
-#: How long a busy server goes on listening once all that was taken has been answered.
+#: How long nothing must come to a busy server before it stops listening.
 FAREWELL_S = 0.2
-
-_Answer = Callable[[Any, Any], Awaitable[Any]]
 
 
 class CloudServer:
@@ -113,115 +104,36 @@ class CloudServer:
         busy = self._service.busy
         with suppress(TimeoutError):
             await asyncio.wait_for(self._service.drain(), grace_s)
-        if busy:  # what had been sent, and not been read, is told so
+        while busy and time.monotonic() < ends_s:  # what had been sent, and not read, is told so
+            came = self._service.came
             await asyncio.sleep(FAREWELL_S)
+            busy = self._service.came > came
         await self._server.stop(max(ends_s - time.monotonic(), FAREWELL_S))
         await self._service.close()
 
     def _handlers(self) -> "grpc.GenericRpcHandler[bytes, bytes]":
-        methods: dict[str, tuple[type[ProtobufMessage], _Answer]] = {
-            "ServerLive": (pb.ServerLiveRequest, self._live),
-            "ServerReady": (pb.ServerReadyRequest, self._ready),
-            "ServerMetadata": (pb.ServerMetadataRequest, self._metadata),
-            "ModelReady": (pb.ModelReadyRequest, self._model_ready),
-            "ModelMetadata": (pb.ModelMetadataRequest, self._model_metadata),
-            "ModelInfer": (pb.ModelInferRequest, self._infer),
-        }
-        handlers = {name: _handler(kind, answer) for name, (kind, answer) in methods.items()}
+        methods = ProtocolMethods(self._service)
+        handlers = {method: _handler(methods, method) for method in METHODS}
         return grpc.method_handlers_generic_handler(oip.SERVICE, handlers)
 
-    async def _live(self, request: pb.ServerLiveRequest, call: Any) -> pb.ServerLiveResponse:
-        return pb.ServerLiveResponse(live=True)
 
-    async def _ready(self, request: pb.ServerReadyRequest, call: Any) -> pb.ServerReadyResponse:
-        return pb.ServerReadyResponse(ready=not self._service.draining)
+def _handler(methods: ProtocolMethods, method: str) -> "grpc.RpcMethodHandler[bytes, bytes]":
+    """Return what answers a method with a response or a verdict, never with what was raised."""
 
-    async def _metadata(
-        self, request: pb.ServerMetadataRequest, call: Any
-    ) -> pb.ServerMetadataResponse:
-        return pb.ServerMetadataResponse(name="hybridge", version=__version__)
-
-    async def _model_ready(self, request: pb.ModelReadyRequest, call: Any) -> pb.ModelReadyResponse:
+    async def handle(data: bytes, call: Any) -> bytes:
+        left_s = call.time_remaining()
+        left_ms = None if left_s is None else left_s * 1e3
         try:
-            self._service.find(request.name, request.version)
-        except RefusedError:
-            return pb.ModelReadyResponse(ready=False)
-        return pb.ModelReadyResponse(ready=not self._service.draining)
-
-    async def _model_metadata(
-        self, request: pb.ModelMetadataRequest, call: Any
-    ) -> pb.ModelMetadataResponse:
-        program = self._service.find(request.name, request.version)
-        return pb.ModelMetadataResponse(
-            name=request.name,
-            versions=[program.sha256],
-            platform="onnxruntime_onnx",
-            inputs=map(_tensor_metadata, program.inputs),
-            outputs=map(_tensor_metadata, program.outputs),
-        )
-
-    async def _infer(self, request: pb.ModelInferRequest, call: Any) -> pb.ModelInferResponse:
-        version = request.model_version or oip.program_hash(request)
-        wanted = [output.name for output in request.outputs]
-
-        def read(program: Program) -> Message:
-            served = {spec.name for spec in program.outputs}
-            if not set(wanted) <= served:
-                raise SignatureError(
-                    f"program {program.name!r} gives {sorted(served)}, not {wanted[:16]}"
-                )
-            message = oip.from_request(request, program)
-            # The call's own deadline has been running since the call came, not since it was read.
-            limits_ms = [left for left in (message.left_ms, _left_ms(call)) if left is not None]
-            return replace(message, left_ms=min(limits_ms, default=None))
-
-        program, reply = await self._service.answer(request.model_name, version, read)
-        served = [spec.name for spec in program.outputs]
-        tensors: dict[str, Array] = {name: reply.tensors[name] for name in wanted or served}
-        return oip.to_response(
-            tensors,
-            program=request.model_name,
-            sha256=program.sha256,
-            id_=request.id,
-            cloud_ms=reply.cloud_ms,
-        )
-
-
-def _tensor_metadata(spec: TensorSpec) -> pb.TensorMetadata:
-    return pb.TensorMetadata(
-        name=spec.name, datatype=oip.DATATYPES[spec.dtype], shape=(-1, *spec.shape)
-    )
-
-
-def _left_ms(call: Any) -> float | None:
-    """Return the milliseconds until the call's own deadline, or None where it has none."""
-    left_s = call.time_remaining()
-    return None if left_s is None else left_s * 1e3
-
-
-def _handler(kind: type[ProtobufMessage], answer: _Answer) -> "grpc.RpcMethodHandler[bytes, bytes]":
-    """Wrap ``answer`` so that a client reads a verdict, and nothing else, of what it raises."""
-
-    async def handle(data: bytes, context: Any) -> bytes:
-        try:
-            response: bytes = (await answer(oip.parse(kind, data), context)).SerializeToString()
-            return response
+            return (await methods.answer(method, data, left_ms)).SerializeToString()
         except Exception as error:
             told = verdict(error)
             status = getattr(grpc.StatusCode, told.status)
-            await context.abort(status, told.text, retry_metadata(told.retry_after_ms))
+            await call.abort(status, told.text, retry_metadata(told.retry_after_ms))
             raise  # never reached: abort raises
 
     return grpc.unary_unary_rpc_method_handler(
         handle, request_deserializer=bytes, response_serializer=bytes
     )
-
-
-def retry_metadata(retry_after_ms: int | None) -> tuple[tuple[str, str], ...]:
-    """Return the trailing metadata that say when to ask again, for our edge and for gRPC's own."""
-    if retry_after_ms is None:
-        return ()
-    return ((RETRY_AFTER, str(retry_after_ms)), ("grpc-retry-pushback-ms", str(retry_after_ms)))
 
 
 @contextmanager

@@ -78,6 +78,7 @@ class CloudService:
 
     Attributes:
         draining: Whether it takes no more requests.
+        came: How many requests have come so far.
     """
 
     def __init__(
@@ -89,6 +90,7 @@ class CloudService:
         listeners: Sequence[Listener] = (),
     ) -> None:
         self.draining = False
+        self.came = 0
         self._shelf = Shelf(models)
         self._batching = batching or Batching()
         self._max_decoded_bytes = max_decoded_bytes
@@ -165,6 +167,7 @@ class CloudService:
         """Count a request as under way, and tell the listeners how it ended."""
         note = _Note()
         status, shed = "OK", False
+        self.came += 1
         self._under_way += 1
         self._idle.clear()
         try:

@@ -1,0 +1,142 @@
+"""The methods of the Open Inference Protocol v2, whatever carries their messages."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Any
+
+from google.protobuf.message import Message as ProtobufMessage
+
+from hybridge import __version__
+from hybridge.errors import RefusedError, SignatureError
+from hybridge.plan.program import Program
+from hybridge.plan.tensors import TensorSpec
+from hybridge.runtime.cloud.service import CloudService
+from hybridge.runtime.wire import checksum, oip
+from hybridge.runtime.wire import oip_pb2 as pb
+from hybridge.runtime.wire.message import Array, Message
+
+#: Trailing metadata of a refusal: milliseconds after which to ask again.
+RETRY_AFTER = "retry-after-ms"
+
+_Method = Callable[[Any, float | None], Awaitable[ProtobufMessage]]
+
+METHODS: dict[str, type[ProtobufMessage]] = {
+    "ServerLive": pb.ServerLiveRequest,
+    "ServerReady": pb.ServerReadyRequest,
+    "ServerMetadata": pb.ServerMetadataRequest,
+    "ModelReady": pb.ModelReadyRequest,
+    "ModelMetadata": pb.ModelMetadataRequest,
+    "ModelInfer": pb.ModelInferRequest,
+}
+"""What each method is asked with."""
+
+
+class ProtocolMethods:
+    """Answers the protocol's messages from a service.
+
+    Args:
+        service: What computes.
+    """
+
+    def __init__(self, service: CloudService) -> None:
+        self._service = service
+        self._methods: dict[str, _Method] = {
+            "ServerLive": self._live,
+            "ServerReady": self._ready,
+            "ServerMetadata": self._metadata,
+            "ModelReady": self._model_ready,
+            "ModelMetadata": self._model_metadata,
+            "ModelInfer": self._infer,
+        }
+
+    async def answer(self, method: str, data: bytes, left_ms: float | None) -> ProtobufMessage:
+        """Return the response to one call.
+
+        Args:
+            method: One of `METHODS`.
+            data: The request, serialised.
+            left_ms: Time left until the call's own deadline, or None where it has none.
+
+        Raises what `hybridge.runtime.cloud.service.verdict` tells clients of.
+        """
+        return await self._methods[method](oip.parse(METHODS[method], data), left_ms)
+
+    async def _live(
+        self, request: pb.ServerLiveRequest, left_ms: float | None
+    ) -> pb.ServerLiveResponse:
+        return pb.ServerLiveResponse(live=True)
+
+    async def _ready(
+        self, request: pb.ServerReadyRequest, left_ms: float | None
+    ) -> pb.ServerReadyResponse:
+        return pb.ServerReadyResponse(ready=not self._service.draining)
+
+    async def _metadata(
+        self, request: pb.ServerMetadataRequest, call: Any
+    ) -> pb.ServerMetadataResponse:
+        return pb.ServerMetadataResponse(name="hybridge", version=__version__)
+
+    async def _model_ready(
+        self, request: pb.ModelReadyRequest, left_ms: float | None
+    ) -> pb.ModelReadyResponse:
+        try:
+            self._service.find(request.name, request.version)
+        except RefusedError:
+            return pb.ModelReadyResponse(ready=False)
+        return pb.ModelReadyResponse(ready=not self._service.draining)
+
+    async def _model_metadata(
+        self, request: pb.ModelMetadataRequest, call: Any
+    ) -> pb.ModelMetadataResponse:
+        program = self._service.find(request.name, request.version)
+        return pb.ModelMetadataResponse(
+            name=request.name,
+            versions=[program.sha256],
+            platform="onnxruntime_onnx",
+            inputs=map(_tensor_metadata, program.inputs),
+            outputs=map(_tensor_metadata, program.outputs),
+        )
+
+    async def _infer(
+        self, request: pb.ModelInferRequest, left_ms: float | None
+    ) -> pb.ModelInferResponse:
+        version = request.model_version or oip.program_hash(request)
+        wanted = [output.name for output in request.outputs]
+
+        def read(program: Program) -> Message:
+            served = {spec.name for spec in program.outputs}
+            if not set(wanted) <= served:
+                raise SignatureError(
+                    f"program {program.name!r} gives {sorted(served)}, not {wanted[:16]}"
+                )
+            message = oip.from_request(request, program)
+            checksum.check_request(request)
+            # The call's own deadline has been running since the call came, not since it was read.
+            limits_ms = [left for left in (message.left_ms, left_ms) if left is not None]
+            return replace(message, left_ms=min(limits_ms, default=None))
+
+        program, reply = await self._service.answer(request.model_name, version, read)
+        served = [spec.name for spec in program.outputs]
+        tensors: dict[str, Array] = {name: reply.tensors[name] for name in wanted or served}
+        response = oip.to_response(
+            tensors,
+            program=request.model_name,
+            sha256=program.sha256,
+            id_=request.id,
+            cloud_ms=reply.cloud_ms,
+        )
+        checksum.seal_reply(response, checksum.of_request(request))
+        return response
+
+
+def _tensor_metadata(spec: TensorSpec) -> pb.TensorMetadata:
+    return pb.TensorMetadata(
+        name=spec.name, datatype=oip.DATATYPES[spec.dtype], shape=(-1, *spec.shape)
+    )
+
+
+def retry_metadata(retry_after_ms: int | None) -> tuple[tuple[str, str], ...]:
+    """Return the trailing metadata that say when to ask again, for our edge and for gRPC's own."""
+    if retry_after_ms is None:
+        return ()
+    return ((RETRY_AFTER, str(retry_after_ms)), ("grpc-retry-pushback-ms", str(retry_after_ms)))
