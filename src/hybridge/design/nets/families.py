@@ -18,6 +18,7 @@ from hybridge.design.nets.network import (
     network,
 )
 from hybridge.design.nets.parts import Block
+from hybridge.design.nets.scaled import ScaledDown
 from hybridge.registry import Registry
 
 families: Registry[Family] = Registry("family")
@@ -66,11 +67,16 @@ families.add(
 
 def _builder(family: Family) -> Builder:
     def builder(
-        class_count: int, *, architecture: str | None = None, channels: int = 3
+        class_count: int,
+        *,
+        architecture: str | None = None,
+        scaled_to: int | None = None,
+        channels: int = 3,
     ) -> nn.Module:
-        space = family.space
+        space, side = family.space, family.resolutions[-1]
         chosen = space.largest if architecture is None else space.parse(architecture)
-        return MobileNet(class_count, family.outline(chosen), channels)
+        scaled = None if scaled_to in (None, side) else ScaledDown(side, scaled_to)
+        return MobileNet(class_count, family.outline(chosen), channels, scaled=scaled)
 
     return builder
 

@@ -21,6 +21,7 @@ from hybridge.design.nets.parts import (
     convolution,
     round_channels,
 )
+from hybridge.design.nets.scaled import ScaledDown
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,7 @@ class MobileNet(Classifier):
         outline: What to build.
         channels: Channels of the image.
         blocks: Inverted residuals instead of the outline's, which give as many channels.
+        scaled: Scales images down before all else.
     """
 
     def __init__(
@@ -67,8 +69,10 @@ class MobileNet(Classifier):
         channels: int = 3,
         *,
         blocks: nn.Sequential | None = None,
+        scaled: ScaledDown | None = None,
     ) -> None:
         super().__init__()
+        self.scaled: nn.Module = scaled or nn.Identity()
         stem, act = outline.stem_channels, outline.act
         self.stem = convolution(channels, stem, 3, stride=outline.stem_stride, act=act)
         if blocks is None:
@@ -101,7 +105,7 @@ class MobileNet(Classifier):
 
     def embed(self, images: Tensor) -> Tensor:
         """Return what the linear layer reads, ``(B, F)``, of float images ``(B, C, H, W)``."""
-        maps = self.final(self.blocks(self.stem(images)))
+        maps = self.final(self.blocks(self.stem(self.scaled(images))))
         return cast(Tensor, self.dropout(self.last(self.pool(maps)).flatten(1)))
 
 
