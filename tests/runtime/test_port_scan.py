@@ -290,6 +290,21 @@ def test_an_image_that_decodes_to_far_more_than_it_is(cloud, codec, bomb):
     assert status == "INVALID_ARGUMENT"
 
 
+def test_an_image_that_takes_far_longer_than_its_size(cloud):
+    # Of the right size, but its last scan comes again and again: each is decoded.
+    file = io.BytesIO()
+    Image.new("RGB", (4, 4)).save(file, "JPEG", progressive=True)
+    data = file.getvalue()
+    scan = data[data.rfind(b"\xff\xc4") : -2]
+    slow = data[:-2] + 100 * scan + data[-2:]
+    status, text = refused(cloud, encoded_request("global", "pixels", "jpeg-90", slow))
+    assert (status, "scans" in text) == ("INVALID_ARGUMENT", True)
+    with opened(cloud) as channel:
+        request = encoded_request("global", "pixels", "jpeg-90", data).SerializeToString()
+        ask = channel.unary_unary(f"{SERVICE}/ModelInfer")
+        assert ask(request, timeout=20, metadata=(("authorization", f"Bearer {TOKEN}"),))
+
+
 def zstd_frame(size_bytes, content_size=True):
     compressor = zstandard.ZstdCompressor(write_content_size=content_size)
     return struct.pack("<ff", 0, 1) + compressor.compress(bytes(size_bytes))

@@ -14,6 +14,10 @@ from hybridge.codecs.codec import Array, Encoded, codecs
 from hybridge.codecs.pixels import MODES
 from hybridge.errors import DataError, SignatureError
 
+#: How a scan of a JPEG begins, and more of them than any encoder makes: each costs the decoder
+#: as much as an image, and takes a few bytes.
+_SCAN, MAX_SCANS = b"\xff\xda", 32
+
 
 @dataclass(frozen=True, slots=True)
 class ImageCodec:
@@ -79,6 +83,11 @@ class ImageCodec:
         return decoded
 
     def _decode_item(self, payload: bytes, shape: tuple[int, ...]) -> Array:
+        if self.format == "JPEG" and payload.count(_SCAN) > MAX_SCANS:
+            raise DataError(
+                f"expected a JPEG of at most {MAX_SCANS} scans, got {payload.count(_SCAN)}; "
+                "encode it again"
+            )
         # The decoder's own words are left out of messages: they can tell about the host.
         try:
             image = Image.open(io.BytesIO(payload), formats=[self.format])
