@@ -18,6 +18,7 @@ from hybridge.cli.macs import macs
 from hybridge.cli.nets import nets
 from hybridge.cli.partition import partition
 from hybridge.cli.profile import profile
+from hybridge.cli.replay import replay
 from hybridge.cli.run import run
 from hybridge.cli.serve import serve
 from hybridge.cli.show import show
@@ -48,6 +49,7 @@ for _command in (
     show,
     serve,
     run,
+    replay,
     keygen,
     sign,
     nets,

@@ -12,14 +12,17 @@ import typer
 
 from hybridge.cli.answers import counted, figures_of, line, record, show_figures
 from hybridge.cli.inputs import Input, from_files, from_source
-from hybridge.cli.output import check_file, show_json, warn
+from hybridge.cli.output import check_file, check_folder, show_json, warn
+from hybridge.cli.policies import CodecsOption, PolicyOption
 from hybridge.cli.trust import Entry, Insecure, TrustedKeys, entry_of
 from hybridge.errors import ConfigError, DataError, SignatureError
 
 if TYPE_CHECKING:
     from hybridge.links.trace import Trace
+    from hybridge.plan.log import DecisionLog
     from hybridge.runtime.edge.answer import Answer
     from hybridge.runtime.edge.edge import EdgeRuntime
+    from hybridge.runtime.edge.pictures import PictureRing
     from hybridge.runtime.wire.message import Transport
 
 #: Mean bandwidth of a trace made from a seed.
@@ -47,6 +50,15 @@ def run(
     log: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Append every decision to this file.")
     ] = None,
+    log_mb: Annotated[
+        float | None,
+        typer.Option(help="Begin a new file at this size; the old is FILE.1, and so on."),
+    ] = None,
+    log_keep: Annotated[int, typer.Option(help="How many old ones are kept.")] = 5,
+    keep_images: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Keep the last inputs here, small, for a dashboard."),
+    ] = None,
     limit: Annotated[
         int | None, typer.Option(min=1, help="Answer no more inputs than this.")
     ] = None,
@@ -71,6 +83,8 @@ def run(
             "it would, and no less than they do here.",
         ),
     ] = None,
+    policy: PolicyOption = "fixed",
+    codec: CodecsOption = None,
     abstain: Annotated[
         bool, typer.Option("--abstain", help="Withhold the label where the cloud would be asked.")
     ] = False,
@@ -107,6 +121,8 @@ def run(
       hybridge run runs/demo/bundle photos/*.jpg --deadline-ms 80 --log decisions.jsonl
       hybridge run runs/demo/bundle --data digits --limit 200 --json
       hybridge run runs/demo/bundle --data digits --abstain
+      hybridge run runs/demo/bundle --data digits --cloud 127.0.0.1:8001 --policy coverage:0.7
+      hybridge run runs/demo/bundle photos/*.jpg --log decisions.jsonl --log-mb 10
       hybridge run runs/demo/bundle --data digits --cloud 127.0.0.1:8001 --link-seed 0 --rtt-ms 80
       hybridge run runs/demo/bundle --data digits --cloud 127.0.0.1:8001 --trace lte.up
       hybridge run runs/demo/bundle --data digits --as-device xiaomi-mi6x
@@ -115,18 +131,24 @@ def run(
     """
     from hybridge.cost.device import device_named
     from hybridge.plan.bundle import load_bundle
-    from hybridge.plan.log import DecisionLog
     from hybridge.plan.variants import abstaining
     from hybridge.runtime.edge.edge import EdgeRuntime
+    from hybridge.walk.threshold import Fixed, parse_policy
 
     if bool(images) == (data is not None):
         raise ConfigError("expected image files, or --data SOURCE; give one of them")
-    if log is not None:
-        check_file("--log", log)
+    followed, codecs = parse_policy(policy), tuple(codec or ())
+    decisions = _log(log, log_mb, log_keep)
+    pictures = _pictures(keep_images, log)
     if abstain and cloud is not None:
         raise ConfigError("--abstain asks no cloud, but --cloud names one; give one of them")
     pace = None if as_device is None else device_named(as_device)
-    loaded = load_bundle(bundle, place="edge", trusted_keys=trusted_key or None)
+    loaded = load_bundle(
+        bundle,
+        place="edge",
+        rehearsal=bool(codecs) or followed != Fixed(),
+        trusted_keys=trusted_key or None,
+    )
     if abstain:
         loaded = replace(loaded, plan=abstaining(loaded.plan))
     shape = _shape(link_seed, link_mbps, trace)
@@ -139,8 +161,19 @@ def run(
     transport = None if cloud is None else _transport(cloud, entry, shape, rtt_ms)
     inputs = from_files(images, loaded.plan) if images else from_source(data or "", loaded.plan)
     with ExitStack() as stack:
-        decisions = stack.enter_context(DecisionLog(log)) if log is not None else None
-        runtime = stack.enter_context(EdgeRuntime(loaded, transport, log=decisions, pace=pace))
+        if decisions is not None:
+            stack.enter_context(decisions)
+        runtime = stack.enter_context(
+            EdgeRuntime(
+                loaded,
+                transport,
+                log=decisions,
+                pictures=pictures,
+                pace=pace,
+                policy=followed,
+                codecs=codecs,
+            )
+        )
         counts = []
         for item, answer in _answer(runtime, islice(inputs, limit), deadline_ms):
             if json:
@@ -150,6 +183,28 @@ def run(
             counts.append(counted(item, answer))
     if data is not None:
         show_figures(figures_of(counts), json)
+
+
+def _log(log: Path | None, max_mb: float | None, keep: int) -> "DecisionLog | None":
+    from hybridge.plan.log import DecisionLog
+
+    if log is None:
+        if max_mb is not None:
+            raise ConfigError("--log-mb limits the file of --log; give --log FILE")
+        return None
+    check_file("--log", log)
+    return DecisionLog(log, max_mb, keep)
+
+
+def _pictures(folder: Path | None, log: Path | None) -> "PictureRing | None":
+    from hybridge.runtime.edge.pictures import PictureRing
+
+    if folder is None:
+        return None
+    if log is None:
+        raise ConfigError("--keep-images: the log says which image is which; give --log FILE")
+    check_folder("--keep-images", folder)
+    return PictureRing(folder)
 
 
 def _shape(link_seed: int | None, link_mbps: float | None, trace: Path | None) -> "Trace | None":
@@ -185,7 +240,7 @@ def _answer(
     warned = False
     for item in inputs:
         try:
-            answer = runtime.predict(item.image, deadline_ms)
+            answer = runtime.predict(item.image, deadline_ms, truth=item.truth)
         except (DataError, SignatureError) as error:
             raise DataError(f"{item.name}: {error}") from error
         if answer.failure is not None and not warned:

@@ -43,12 +43,48 @@ class Gains:
         return math.nextafter(self.lows[worth], -math.inf)
 
 
+@dataclass(frozen=True, eq=False)
+class Bins:
+    """Means over inputs of neighbouring router scores.
+
+    Attributes:
+        lows: Lowest score of each bin, ascending: ``(Q,)``; the first is minus infinity.
+        means: Of the inputs in each: ``(Q,)``.
+        sizes: How many inputs each holds: ``(Q,)``.
+    """
+
+    lows: Floats
+    means: Floats
+    sizes: Floats
+
+    def at(self, score: Floats) -> Floats:
+        """Return the mean of each score's bin: ``(R,)``; a score that is NaN is the highest."""
+        found: Floats = self.means[np.searchsorted(self.lows, score, side="right") - 1]
+        return found
+
+
+def bins_by_score(rehearsal: Rehearsal, values: Floats) -> Bins:
+    """Return what ``values`` ``(N,)`` come to by the score at a plan's first fork.
+
+    Inputs are told apart by held-out scores where there are some, by rank, since those of
+    different routers share no axis; ``lows`` are scores of the device's own router.
+    """
+    score = np.sort(rehearsal.score[()])
+    judged = rehearsal.held_out_score.get((), rehearsal.score[()])
+    ranked = np.asarray(values, np.float64)[np.argsort(judged, kind="stable")]
+    count = min(max(len(ranked) // _INPUTS_OF_BIN, 1), _MOST_BINS)
+    edges = np.arange(count) * len(ranked) // count
+    sizes = np.diff(np.append(edges, len(ranked)))
+    lows = score[edges]
+    lows[0] = -math.inf
+    return Bins(lows, np.add.reduceat(ranked, edges) / sizes, sizes.astype(np.float64))
+
+
 def gains(plan: Plan, rehearsal: Rehearsal) -> Gains:
     """Return what sending gains, as a bundle's rehearsal has it.
 
-    Gains are judged by held-out scores where there are some, by rank, since those of different
-    routers share no axis. Bins that fall are joined until none does: a router's score is to say
-    the more, the more sending helps.
+    Bins are those of `bins_by_score`. Those that fall are joined until none does: a router's score
+    is to say the more, the more sending helps.
 
     Raises:
         ConfigError: The plan is not one fork by score with an answer on either side.
@@ -59,20 +95,14 @@ def gains(plan: Plan, rehearsal: Rehearsal) -> Gains:
             "expected a plan with one fork by score, an answer at once for what is kept and one "
             "cloud step for what is sent; a policy of the threshold needs one"
         )
-    score = np.sort(rehearsal.score[()])
-    judged = rehearsal.held_out_score.get((), rehearsal.score[()])
     right = [
         rehearsal.answers(leaf, codec) == rehearsal.truth
         for leaf, codec in ((query.kept, None), (query.sent, query.codec))
     ]
-    gain = 100.0 * (right[1].astype(np.float64) - right[0])[np.argsort(judged, kind="stable")]
-    count = min(max(len(gain) // _INPUTS_OF_BIN, 1), _MOST_BINS)
-    edges = np.arange(count) * len(gain) // count
-    sizes = np.diff(np.append(edges, len(gain)))
-    means = _never_falling(np.add.reduceat(gain, edges) / sizes, sizes)
-    lows = score[edges]
-    lows[0] = -math.inf
-    return Gains(tuple(score.tolist()), tuple(lows.tolist()), tuple(means.tolist()))
+    bins = bins_by_score(rehearsal, 100.0 * (right[1].astype(np.float64) - right[0]))
+    means = _never_falling(bins.means, bins.sizes)
+    score = np.sort(rehearsal.score[()])
+    return Gains(tuple(score.tolist()), tuple(bins.lows.tolist()), tuple(means.tolist()))
 
 
 def _never_falling(values: Floats, weights: np.ndarray[Any, Any]) -> Floats:

@@ -195,9 +195,14 @@ class Observer:
 
     def _energy_mj(self, extra_ms: float) -> float:
         """Return what the device draws while it sends and waits; all of it taken for sending."""
-        if self._device is None or self._device.power is None:
-            return 0.0
-        return float(energy_mj(self._device, 0.0, extra_ms, 0.0))
+        return sending_mj(self._device, extra_ms)
+
+
+def sending_mj(device: Device | None, extra_ms: float) -> float:
+    """Return what a device draws in that time of sending; 0 where nobody knows."""
+    if device is None or device.power is None:
+        return 0.0
+    return float(energy_mj(device, 0.0, extra_ms, 0.0))
 
 
 class Durations:
