@@ -6,7 +6,8 @@ from tiny_family import CLASSES, FAMILY
 from hybridge.design.graph.count import count_layers
 from hybridge.design.nets.families import families
 from hybridge.design.nets.mobilenet import MobileNet
-from hybridge.design.supernet.costs import FamilyCosts, footprint
+from hybridge.design.supernet.costs import FamilyCosts, footprint, router_layers
+from hybridge.plan.layers import total_macs
 
 
 def unnamed(layers):
@@ -40,6 +41,11 @@ def test_public_macs_come_out():
     family = families.get("ofa_mbv3_w1.0")
     base = family.space.parse("33753375773737773373 | 33663364443343344444 | 22223")
     assert FamilyCosts(family, 1000).footprint(base, 144).macs / 1e6 == pytest.approx(68.4, abs=0.1)
+
+
+def test_a_router_takes_what_its_three_layers_take():
+    assert total_macs(router_layers(10)) == 101 * 256 + 256 * 64 + 64 * 2
+    assert total_macs(router_layers(1000)) == total_macs(router_layers(10))
 
 
 def test_a_network_of_bytes_has_a_byte_for_each_weight_and_four_for_each_sum():

@@ -6,6 +6,7 @@ from hybridge.design.search.budget import AnyOf
 from hybridge.design.search.evolve import Evolution, EvolutionSettings, Trial
 from hybridge.design.search.front import Front, FrontSettings
 from hybridge.design.search.run import search
+from hybridge.design.search.workers import RayWorkers
 from hybridge.design.store import Store
 from hybridge.design.supernet.judge import Subnet
 from hybridge.design.supernet.limits import Costs, Limits
@@ -185,6 +186,17 @@ def test_an_interrupted_search_comes_to_the_same_end(kept, tmp_path, monkeypatch
         evolve(problem(tmp_path))
     monkeypatch.setattr(Store, "keep", keep)
     found = evolve(problem(tmp_path))
+    assert found[0].best == expected[0].best
+    assert found[1].parents == expected[1].parents
+    assert [row.score for row in found[0].history] == [row.score for row in expected[0].history]
+
+
+@pytest.mark.slow
+def test_two_workers_of_ray_find_what_one_process_finds(kept, tmp_path):
+    pytest.importorskip("ray")
+    expected = evolve(problem(kept))
+    with RayWorkers(2) as workers:
+        found = evolve(problem(tmp_path), workers=workers)
     assert found[0].best == expected[0].best
     assert found[1].parents == expected[1].parents
     assert [row.score for row in found[0].history] == [row.score for row in expected[0].history]

@@ -67,7 +67,8 @@ class EvolutionSettings(Frozen):
         population: Candidates drawn at first, and children of each generation.
         parents: The best so far, from which children come.
         mutation: How likely each choice is drawn anew in a child.
-        survivors: Of each generation, how many are measured in full: the best of the screening.
+        survivors: Of each generation, how many are measured in full, the best of the screening:
+            as many as could all become parents, by default.
         redraws: Times that a candidate is drawn anew because it was screened and is not allowed.
         recombine: After each generation, also try the best candidates that can be put together
             from all that was measured in full; more than the paper does, and nothing is measured.
@@ -77,7 +78,7 @@ class EvolutionSettings(Frozen):
     population: int = Field(default=100, gt=0)
     parents: int = Field(default=25, gt=0)
     mutation: float = Field(default=0.1, gt=0, le=1)
-    survivors: int = Field(default=50, gt=0)
+    survivors: int = Field(default=25, gt=0)
     redraws: int = Field(default=20, ge=0)
     recombine: bool = False
 

@@ -45,7 +45,7 @@ class RayWorkers:
         threads: That each computes on, and the processors that it takes of the cluster.
 
     Raises:
-        ConfigError: A count is below 1.
+        ConfigError: A count is below 1, or Ray does not start.
         MissingExtraError: Ray is not installed.
     """
 
@@ -58,9 +58,19 @@ class RayWorkers:
         self._ray = _ray()
         self._started = not self._ray.is_initialized()
         if self._started:
-            self._ray.init(num_cpus=count * threads, include_dashboard=False, log_to_driver=False)
+            self._start()
         self._problem: object = None
         self._actors: list[Any] = []
+
+    def _start(self) -> None:
+        processors = self.count * self.threads
+        try:
+            self._ray.init(num_cpus=processors, include_dashboard=False, log_to_driver=False)
+        except Exception as error:  # Ray raises plain ones
+            raise ConfigError(
+                f"Ray did not start {processors} processors: {error}; begin with 'ray start', or "
+                "measure in this process"
+            ) from error
 
     def __enter__(self) -> "RayWorkers":
         return self

@@ -15,9 +15,11 @@ from torch import nn
 
 from hybridge.design.graph.arena import arena_bytes
 from hybridge.design.graph.capture import capture
+from hybridge.design.graph.count import count_layers
 from hybridge.design.nets.architecture import Architecture
 from hybridge.design.nets.mobilenet import Family, MobileNet
 from hybridge.design.nets.parts import Block, MBConv
+from hybridge.design.query.router import Router, RouterSettings
 from hybridge.plan.layers import Layer, total_macs
 
 #: Of an int8 network, for each number that a convolution or a linear layer adds.
@@ -55,6 +57,13 @@ def footprint(network: nn.Module, shape: tuple[int, int, int]) -> Footprint:
     """
     part = _count(network, shape)
     return Footprint(part.layers, part.int8_bytes, part.arena_bytes, _numbers(shape))
+
+
+def router_layers(class_count: int, settings: RouterSettings | None = None) -> tuple[Layer, ...]:
+    """Return what the router takes beside a base that tells so many classes apart."""
+    with torch.device("meta"):
+        router = Router(class_count, settings or RouterSettings())
+        return count_layers(router, torch.zeros(1, class_count))
 
 
 class FamilyCosts:
