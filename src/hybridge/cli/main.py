@@ -7,6 +7,7 @@ import typer
 
 from hybridge import __version__
 from hybridge.cli.check import check
+from hybridge.cli.dashboard import dashboard
 from hybridge.cli.demo import demo
 from hybridge.cli.devices import devices
 from hybridge.cli.emulate import emulate
@@ -20,6 +21,7 @@ from hybridge.cli.partition import partition
 from hybridge.cli.profile import profile
 from hybridge.cli.replay import replay
 from hybridge.cli.run import run
+from hybridge.cli.search import search
 from hybridge.cli.serve import serve
 from hybridge.cli.show import show
 from hybridge.cli.sign import keygen, sign
@@ -44,12 +46,14 @@ for _command in (
     train,
     evaluate,
     tune,
+    search,
     estimate,
     emulate,
     show,
     serve,
     run,
     replay,
+    dashboard,
     keygen,
     sign,
     nets,

@@ -71,11 +71,12 @@ def _builder(family: Family) -> Builder:
         *,
         architecture: str | None = None,
         scaled_to: int | None = None,
+        scaled_from: int = family.resolutions[-1],
         channels: int = 3,
     ) -> nn.Module:
-        space, side = family.space, family.resolutions[-1]
+        space = family.space
         chosen = space.largest if architecture is None else space.parse(architecture)
-        scaled = None if scaled_to in (None, side) else ScaledDown(side, scaled_to)
+        scaled = None if scaled_to in (None, scaled_from) else ScaledDown(scaled_from, scaled_to)
         return MobileNet(class_count, family.outline(chosen), channels, scaled=scaled)
 
     return builder

@@ -1,0 +1,272 @@
+"""A recipe of a joint search, run: supernet, searches, hybrids (selective query, algorithm 1)."""
+
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from hybridge.data.dataset import Dataset
+from hybridge.design.nets.network import PixelNetwork
+from hybridge.design.search.budget import AnyOf
+from hybridge.design.search.evolve import Evolution, Trial
+from hybridge.design.search.front import Front, FrontPoint
+from hybridge.design.search.problem import Measured
+from hybridge.design.search.run import SearchResult, search
+from hybridge.design.search.workers import InProcess, RayWorkers, Workers
+from hybridge.design.store import Store
+from hybridge.design.supernet.costs import footprint, router_layers
+from hybridge.design.supernet.evaluate import Answers, Evaluator, Images
+from hybridge.design.supernet.limits import Amounts, Costs, Limits
+from hybridge.design.supernet.pairs import Pair, PairPoint, PairProblem, Part
+from hybridge.design.supernet.sides import GivenNetwork, Network, Side, Subnets
+from hybridge.design.train.outputs import keep_outputs
+from hybridge.design.train.processes import own_device
+from hybridge.errors import ConfigError, InfeasibleError
+from hybridge.plan.layers import total_macs
+from hybridge.recipes import supernet as supernets
+from hybridge.recipes.pair_networks import calibration_images
+from hybridge.recipes.pair_schema import Method, PairRecipe
+from hybridge.recipes.training import read_weights_of
+
+Memo = dict[Part, Measured[Answers]]
+#: Draws until a random pair within the limit is given up.
+_TRIES = 2000
+
+
+@dataclass(frozen=True)
+class Found:
+    """A pair, or one network, that stands for a method under a limit.
+
+    Attributes:
+        limits: What it may cost.
+        method: How it was found.
+        number: Tells several of one method apart, from 1.
+        pair: Which.
+        point: How it does on the validation images, under the agreement oracle.
+        macs_m: Mean multiply-accumulates of an input, in millions, router included.
+        kept: What an input costs that is kept.
+        sent: What an input costs beyond that where it is sent.
+        result: Of the search, where there was one.
+    """
+
+    limits: Limits
+    method: Method
+    number: int
+    pair: Pair
+    point: PairPoint
+    macs_m: float
+    kept: Amounts
+    sent: Amounts
+    result: SearchResult[Trial[Pair]] | None = None
+
+
+@dataclass(frozen=True)
+class PairRun:
+    """What a recipe's searches came to.
+
+    Attributes:
+        recipe: As it was run.
+        supernet: Trained.
+        found: Pairs and networks, by limit and method.
+        fronts: The whole front under each limit, where it was searched.
+        left_out: Why a method has none under a limit.
+    """
+
+    recipe: PairRecipe
+    supernet: PixelNetwork
+    found: list[Found]
+    fronts: list[tuple[Limits, tuple[FrontPoint[Pair], ...]]] = field(default_factory=list)
+    left_out: list[tuple[Limits, Method, str]] = field(default_factory=list)
+
+
+def check(recipe: PairRecipe, root: Path) -> None:
+    """Raise `ConfigError` naming everything that would stop the recipe, without running it."""
+    if faults := recipe.faults(root):
+        raise ConfigError("; ".join(faults))
+
+
+def run(recipe: PairRecipe, root: Path, folder: Path) -> PairRun:
+    """Train the supernet where that was not done yet, and search.
+
+    A run that was cut off goes on where it stopped, and comes to the same.
+
+    Args:
+        recipe: What to do.
+        root: Folder that data paths start from.
+        folder: Of the run; the supernet's own stands beside it, under its name.
+
+    Raises:
+        ConfigError: The recipe cannot be run.
+        InfeasibleError: A limit is below what the smallest pair costs; nothing has been searched.
+    """
+    check(recipe, root)
+    network = trained_supernet(recipe, root, folder)
+    with ExitStack() as stack:
+        workers: Workers = InProcess()
+        if recipe.search.workers:
+            workers = stack.enter_context(RayWorkers(recipe.search.workers))
+        return _Searches(recipe, root, network, workers).run()
+
+
+def trained_supernet(recipe: PairRecipe, root: Path, folder: Path) -> PixelNetwork:
+    """Return the supernet, from its own folder where it has been trained by the same recipe."""
+    own = folder.absolute().parent / recipe.supernet.name
+    if (own / supernets.WEIGHTS).exists():
+        return supernets.load_supernet(recipe.supernet, own)
+    return supernets.run(recipe.supernet, root, own).network
+
+
+class _Searches:
+    """The searches of a recipe, which share all that is evaluated."""
+
+    def __init__(
+        self, recipe: PairRecipe, root: Path, network: PixelNetwork, workers: Workers
+    ) -> None:
+        self.recipe, self.network, self.workers = recipe, network, workers
+        supernet, settings = recipe.supernet, recipe.search
+        most = max(rung.calibration_images for rung in settings.rungs)
+        validation = supernet.data.validation.open(supernet.geometry(), root)
+        images = Images(calibration_images(supernet, root, most), validation)
+        evaluator = Evaluator(network, images, Store(), settings.rungs)
+        self.side = Subnets(evaluator, supernet.resolutions())
+        self.global_: Side = self.side
+        if settings.adapt_to is not None:
+            self.global_ = self._given(validation, root)
+        around = None if settings.surroundings is None else settings.surroundings.look_up()
+        fitted = None if recipe.hybrid is None else recipe.hybrid.router
+        self.router = router_layers(validation.class_count, fitted)
+        self.costs = [Costs(limits, around, router=self.router) for limits in settings.limits]
+        self.memo: Memo = {}
+
+    def _given(self, validation: Dataset, root: Path) -> GivenNetwork:
+        config = self.recipe.search.adapt_to
+        assert config is not None
+        network = config.new(validation.class_count, self.recipe.seed, "global")
+        read_weights_of(config, network, root)
+        outputs = keep_outputs(network.to(own_device()), validation, store=Store())
+        shape = (validation.geometry.channels, *validation.geometry.shape[:2])
+        return GivenNetwork(
+            config.network,
+            outputs.logits.argmax(1),
+            footprint(network.cpu().network, shape),
+            self.side,
+        )
+
+    def run(self) -> PairRun:
+        """Search under every limit; one that nothing meets is found out before anything is."""
+        problems = [PairProblem(self.side, self.global_, costs) for costs in self.costs]
+        done = PairRun(self.recipe, self.network, [])
+        for problem in problems:
+            for method in self.recipe.search.methods:
+                try:
+                    done.found.extend(self._find(problem, method))
+                except InfeasibleError as error:
+                    done.left_out.append((problem.costs.limits, method, str(error)))
+            if self.recipe.search.front is not None:
+                done.fronts.append((problem.costs.limits, self._front(problem)))
+        return done
+
+    def _find(self, problem: PairProblem, method: Method) -> list[Found]:
+        match method:
+            case "pair":
+                return [self._searched(problem, method)]
+            case "single":
+                alone = PairProblem(self.side, None, problem.costs)
+                return [self._searched(alone, method)]
+            case "random":
+                return self._random(problem)
+            case _:
+                return [self._judged(problem, method, 1, Pair(*_ends(problem)))]
+
+    def _searched(self, problem: PairProblem, method: Method) -> Found:
+        limits = problem.costs.limits
+        result = search(
+            problem,
+            Evolution(problem, self.recipe.seed, self.recipe.search.evolution),
+            AnyOf(()),
+            self.memo,
+            counts=lambda trial: trial.rung == problem.top,
+            workers=self.workers,
+            what=f"searching a {method} within {_named(limits)}",
+        )
+        return self._found(problem, method, 1, result.best, result)
+
+    def _random(self, problem: PairProblem) -> list[Found]:
+        """Draw pairs until enough are within the limits, screened first."""
+        rng = np.random.default_rng(self.recipe.seed)
+        found: list[Found] = []
+        for _ in range(_TRIES):
+            pair = problem.draw(rng)
+            if not problem.promising(pair) or not self._allowed(problem, Trial(pair, 0)):
+                continue
+            judged = self._judged(problem, "random", len(found) + 1, pair)
+            if problem.costs.allow(judged.point.costs):
+                found.append(judged)
+            if len(found) == self.recipe.search.random_pairs:
+                break
+        if not found:
+            raise InfeasibleError(f"none of {_TRIES} random pairs is within the limit")
+        return found
+
+    def _allowed(self, problem: PairProblem, trial: Trial[Pair]) -> bool:
+        return problem.score(trial, self._answers(problem, trial)) > float("-inf")
+
+    def _judged(self, problem: PairProblem, method: Method, number: int, pair: Pair) -> Found:
+        return self._found(problem, method, number, Trial(pair, problem.top))
+
+    def _found(
+        self,
+        problem: PairProblem,
+        method: Method,
+        number: int,
+        trial: Trial[Pair],
+        result: SearchResult[Trial[Pair]] | None = None,
+    ) -> Found:
+        pair = trial.candidate
+        point = problem.point(trial, self._answers(problem, trial))
+        return Found(
+            problem.costs.limits,
+            method,
+            number,
+            pair,
+            point,
+            self._macs_m(problem, pair, point.query_rate),
+            problem.kept(pair),
+            problem.sent(pair),
+            result,
+        )
+
+    def _macs_m(self, problem: PairProblem, pair: Pair, rate: float) -> float:
+        macs = float(problem.base.footprint(pair.base).macs)
+        if problem.global_ is not None and pair.global_ is not None:
+            macs += total_macs(self.router) + rate * problem.global_.footprint(pair.global_).macs
+        return macs / 1e6
+
+    def _answers(self, problem: PairProblem, trial: Trial[Pair]) -> dict[Part, Answers]:
+        for part in problem.parts(trial):
+            if part not in self.memo:
+                self.memo[part] = problem.measure(part)
+        return {part: self.memo[part].value for part in problem.parts(trial)}
+
+    def _front(self, problem: PairProblem) -> tuple[FrontPoint[Pair], ...]:
+        front = Front(problem, self.recipe.seed, self.recipe.search.front)
+        search(
+            problem,
+            front,
+            AnyOf(()),
+            self.memo,
+            counts=lambda trial: trial.rung == problem.top,
+            workers=self.workers,
+            what=f"searching the front within {_named(problem.costs.limits)}",
+        )
+        return front.points
+
+
+def _ends(problem: PairProblem) -> tuple[Network, Network | None]:
+    """Return the smallest base and the largest global."""
+    return problem.smallest.base, problem.largest.global_
+
+
+def _named(limits: Limits) -> str:
+    return ", ".join(f"{name} {value:g}" for name, value in limits.given.items())

@@ -1,0 +1,177 @@
+"""Pairs that a search found, made hybrids, and judged where they spend just what they may."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from hybridge.cost.operating import OperatingPoint
+from hybridge.cost.target import Target
+from hybridge.design.query.alternation import Mode
+from hybridge.design.store import Store
+from hybridge.design.supernet.judge import Subnet
+from hybridge.design.supernet.sides import Network
+from hybridge.design.train.outputs import keep_outputs
+from hybridge.plan.bundle import Bundle
+from hybridge.progress import track
+from hybridge.recipes import hybrid as hybrids
+from hybridge.recipes.networks import NetworkConfig
+from hybridge.recipes.pair import Found, PairRun
+from hybridge.recipes.pair_networks import TakenOut, calibration_images
+from hybridge.recipes.training import read_weights_of
+
+#: A coverage is an open share: at its ends there is nothing to route.
+_LEAST_SHARE = 0.01
+
+
+@dataclass(frozen=True)
+class MadeHybrid:
+    """A pair as a hybrid.
+
+    Attributes:
+        found: Which pair, under which limit.
+        mode: How it was trained.
+        seed: Of its routers and training.
+        coverage: Share of inputs that it may keep so that it spends the limit, and no more.
+        run: What its recipe came to.
+    """
+
+    found: Found
+    mode: Mode
+    seed: int
+    coverage: float
+    run: hybrids.HybridRun
+
+    def points(self, method: str, fused: bool) -> list[OperatingPoint]:
+        """Return the point of each split at which a method spends the limit."""
+        return self.run.evaluation.results[method, fused].points[self.coverage]
+
+
+@dataclass(frozen=True)
+class MadeSingle:
+    """One network by itself, on all held-out images.
+
+    Attributes:
+        found: Which, under which limit.
+        accuracy: Share that it is right on.
+    """
+
+    found: Found
+    accuracy: float
+
+
+@dataclass(frozen=True)
+class Hybrids:
+    """Everything that was judged on the held-out images.
+
+    Attributes:
+        hybrids: Pairs, in every mode and with every seed.
+        singles: Networks by themselves.
+        bundle: Of the first limit's pair, in the last mode.
+        point: Its operating point on the calibration half.
+    """
+
+    hybrids: list[MadeHybrid]
+    singles: list[MadeSingle]
+    bundle: Bundle
+    point: OperatingPoint
+
+
+def make_hybrids(done: PairRun, root: Path, folder: Path) -> Hybrids:
+    """Make every pair that a search found a hybrid, and save the bundle of the best.
+
+    Args:
+        done: What the searches came to.
+        root: Folder that data paths start from.
+        folder: Of the run.
+
+    Raises:
+        InfeasibleError: No threshold of the bundle reaches its target.
+    """
+    workshop = _Workshop(done, root, folder)
+    tasks = workshop.tasks()
+    made = [workshop.hybrid(*task) for task in track(tasks, "making hybrids")]
+    singles = [workshop.single(found) for found in done.found if found.pair.global_ is None]
+    settings = done.recipe.hybrid
+    assert settings is not None
+    last = settings.modes[-1]
+    best = next(each for each in made if each.found.method == "pair" and each.mode == last)
+    deploy = settings.deploy
+    if "target" not in deploy.model_fields_set:
+        deploy = deploy.model_copy(update={"target": Target(coverage=best.coverage)})
+    bundle, point = hybrids.deploy(best.run, folder / "bundle", deploy)
+    return Hybrids(made, singles, bundle, point)
+
+
+class _Workshop:
+    """Makes hybrids of pairs, each network written down once."""
+
+    def __init__(self, done: PairRun, root: Path, folder: Path) -> None:
+        recipe = done.recipe
+        assert recipe.hybrid is not None
+        self.done, self.recipe, self.settings = done, recipe, recipe.hybrid
+        self.root, self.folder = root, folder
+        most = max(rung.calibration_images for rung in recipe.search.rungs)
+        calibration = calibration_images(recipe.supernet, root, most)
+        self.taken = TakenOut(recipe.supernet, done.supernet, calibration, folder / "networks")
+
+    def tasks(self) -> list[tuple[Found, Mode, int]]:
+        """Return what is to be made: the pair that was found in every mode, others in ``r``."""
+        seeds = range(self.recipe.seed, self.recipe.seed + self.settings.seeds)
+        return [
+            (found, mode, seed)
+            for found in self.done.found
+            if found.pair.global_ is not None
+            for mode in (self.settings.modes if found.method == "pair" else ("r",))
+            for seed in seeds
+        ]
+
+    def hybrid(self, found: Found, mode: Mode, seed: int) -> MadeHybrid:
+        """Return a pair, trained and judged."""
+        assert found.pair.global_ is not None
+        coverage = spending_coverage(found)
+        recipe = self.recipe.hybrid_recipe(
+            self.recipe.name,
+            self._network(found.pair.base),
+            self._network(found.pair.global_),
+            mode,
+            seed,
+        )
+        wanted = tuple(sorted({*recipe.evaluate.coverages, coverage}, reverse=True))
+        judged = recipe.evaluate.model_copy(update={"coverages": wanted})
+        recipe = recipe.model_copy(update={"evaluate": judged})
+        run = hybrids.run(recipe, self.root, self.folder / "hybrids" / _name(found, mode, seed))
+        return MadeHybrid(found, mode, seed, coverage, run)
+
+    def single(self, found: Found) -> MadeSingle:
+        """Return one network's accuracy on the held-out images."""
+        config = self._network(found.pair.base)
+        supernet = self.recipe.supernet
+        held_out = self.settings.held_out.open(supernet.geometry(), self.root)
+        network = config.new(held_out.class_count, self.recipe.seed, "single")
+        read_weights_of(config, network, self.root)
+        outputs = keep_outputs(network, held_out, store=Store())
+        return MadeSingle(found, outputs.accuracy(held_out.labels))
+
+    def _network(self, network: Network) -> NetworkConfig:
+        if isinstance(network, Subnet):
+            return self.taken.config(network)
+        given = self.recipe.search.adapt_to
+        assert given is not None
+        return given
+
+
+def spending_coverage(found: Found) -> float:
+    """Return the coverage at which a pair spends its limit, if all inputs are alike to it."""
+    kept, sent = found.kept, found.sent
+    rates = [
+        (limit - kept[name]) / sent[name]
+        for name, limit in found.limits.given.items()
+        if sent.get(name)
+    ]
+    rate = min(rates, default=found.point.query_rate)
+    return 1 - min(max(rate, _LEAST_SHARE), 1 - _LEAST_SHARE)
+
+
+def _name(found: Found, mode: Mode, seed: int) -> str:
+    limits = "-".join(f"{name}-{value:g}" for name, value in found.limits.given.items())
+    method = found.method.replace(" + ", "-and-")
+    return f"{limits}/{method}-{found.number}-{mode}-seed{seed}"

@@ -1,0 +1,71 @@
+"""Subnets that a search found, taken out for good: calibrated, written down, and named."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from hybridge.data.dataset import Dataset, subset
+from hybridge.design.nets.network import PixelNetwork
+from hybridge.design.nets.weights import save_weights
+from hybridge.design.supernet.judge import Subnet
+from hybridge.design.supernet.shrink import resize, subnet_of
+from hybridge.design.train.norm import recalibrate
+from hybridge.recipes.networks import NetworkConfig
+from hybridge.recipes.supernet_schema import SupernetRecipe
+
+_BATCH = 256
+
+
+class TakenOut:
+    """Subnets of one supernet as networks of a recipe, each written once.
+
+    Args:
+        recipe: Of the supernet.
+        network: The supernet, trained.
+        calibration: Training images for the statistics of batch normalisation.
+        folder: Where weights are written.
+    """
+
+    def __init__(
+        self, recipe: SupernetRecipe, network: PixelNetwork, calibration: Dataset, folder: Path
+    ) -> None:
+        self._recipe, self._network, self._folder = recipe, network, folder
+        self._pixels = torch.from_numpy(calibration.pixels(np.arange(len(calibration))))
+        self._written: dict[Subnet, NetworkConfig] = {}
+
+    def config(self, subnet: Subnet) -> NetworkConfig:
+        """Return a subnet as a recipe has it: it reads images of full resolution."""
+        if subnet not in self._written:
+            path = (self._folder / f"{_file_name(subnet)}.safetensors").absolute()
+            save_weights(self._taken(subnet).network, path)
+            config = self._recipe.network(subnet)
+            sides = {
+                "scaled_to": subnet.resolution,
+                "scaled_from": self._recipe.geometry().height,
+            }
+            options = config.options | sides
+            self._written[subnet] = config.model_copy(
+                update={"options": options, "weights": path, "train": None}
+            )
+        return self._written[subnet]
+
+    def _taken(self, subnet: Subnet) -> PixelNetwork:
+        taken = subnet_of(self._network, subnet.architecture)
+        batches = (
+            resize(self._pixels[start : start + _BATCH], subnet.resolution).to(taken.mean.device)
+            for start in range(0, len(self._pixels), _BATCH)
+        )
+        recalibrate(taken, batches)
+        return taken.cpu()
+
+
+def calibration_images(recipe: SupernetRecipe, root: Path, count: int) -> Dataset:
+    """Return training images for the statistics of batch normalisation, drawn by the seed."""
+    train = recipe.data.train.open(recipe.geometry(), root)
+    rows = np.random.default_rng(recipe.seed).permutation(len(train))[:count]
+    return subset(train, np.sort(rows))
+
+
+def _file_name(subnet: Subnet) -> str:
+    return str(subnet).replace(" | ", "-").replace(" @ ", "-").replace(" ", "")

@@ -1,0 +1,176 @@
+"""What a recipe of a joint search says, and what can be known of it before anything runs."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from hybridge.cost.surroundings import Surroundings
+from hybridge.data.source import DataSource
+from hybridge.design.query.alternation import AlternateSettings, Mode
+from hybridge.design.query.evaluate import EvaluateSettings
+from hybridge.design.query.router import RouterSettings
+from hybridge.design.search.evolve import EvolutionSettings
+from hybridge.design.search.front import FrontSettings
+from hybridge.design.supernet.evaluate import RUNGS, Rung
+from hybridge.design.supernet.limits import Limits
+from hybridge.design.train.settings import TrainSettings
+from hybridge.errors import HybridgeError
+from hybridge.plan.tensors import Frozen
+from hybridge.recipes.networks import NetworkConfig
+from hybridge.recipes.schema import DataConfig, DeployConfig, HybridRecipe
+from hybridge.recipes.supernet_schema import SupernetRecipe
+
+Method = Literal["pair", "single", "random", "smallest + largest"]
+
+
+class SearchConfig(Frozen):
+    """How pairs are searched, and what stands beside them.
+
+    Attributes:
+        limits: What a pair may cost; each entry is a search of its own.
+        surroundings: Device, server and link, where time or energy is limited.
+        evolution: How candidates evolve.
+        rungs: How exactly they are evaluated, from the screening to what counts.
+        methods: What is found for every limit: a ``pair`` by search; ``single``, one network by
+            the same search; ``random``, pairs drawn within the limit; ``smallest + largest``.
+        random_pairs: Number of random pairs.
+        adapt_to: A global that is given: then only bases are searched for it.
+        front: How the whole front of accuracy against cost is searched besides; None leaves it
+            out.
+        workers: Processes of a Ray cluster that evaluate networks; 0 evaluates them here.
+    """
+
+    limits: tuple[Limits, ...] = Field(min_length=1)
+    surroundings: Surroundings | None = None
+    evolution: EvolutionSettings = EvolutionSettings()
+    rungs: tuple[Rung, ...] = Field(default=RUNGS, min_length=1)
+    methods: tuple[Method, ...] = ("pair", "single")
+    random_pairs: int = Field(default=3, ge=1)
+    adapt_to: NetworkConfig | None = None
+    front: FrontSettings | None = None
+    workers: int = Field(default=0, ge=0)
+
+
+class HybridConfig(Frozen):
+    """How pairs are made hybrids, and judged.
+
+    Attributes:
+        held_out: Images that nothing was trained, searched or chosen by, to be halved.
+        modes: How the pair that was found is trained; every other pair is made a hybrid in mode
+            ``r`` alone.
+        seeds: Number of seeds, from the recipe's own on.
+        twins: How twins of the base are trained in modes ``rb`` and ``rbg``.
+        router: How routers are fitted.
+        alternate: How modes ``rb`` and ``rbg`` train.
+        evaluate: What is measured, besides the coverage that spends the limit.
+        deploy: What goes into the bundle.
+    """
+
+    held_out: DataSource
+    modes: tuple[Mode, ...] = Field(default=("r",), min_length=1)
+    seeds: int = Field(default=1, ge=1)
+    twins: TrainSettings | None = None
+    router: RouterSettings = RouterSettings()
+    alternate: AlternateSettings = AlternateSettings()
+    evaluate: EvaluateSettings = EvaluateSettings()
+    deploy: DeployConfig = DeployConfig()
+
+
+class PairRecipe(Frozen):
+    """A supernet in, hybrids of its best pairs out (selective query, algorithm 1).
+
+    Attributes:
+        name: Of the search; also names its folder of results.
+        seed: Of everything.
+        supernet: What networks are taken from, and how it is trained; one that
+            ``hybridge supernet train`` has left beside the folder of this run is taken as it is.
+        search: How pairs are searched. They are judged on the supernet's validation images.
+        hybrid: How they are made hybrids; None leaves that out.
+    """
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    seed: int = Field(default=0, ge=0)
+    supernet: SupernetRecipe
+    search: SearchConfig
+    hybrid: HybridConfig | None = None
+
+    @model_validator(mode="after")
+    def _names(self) -> "PairRecipe":
+        if self.name == self.supernet.name:
+            raise ValueError(f"expected two names for search and supernet, got {self.name!r} twice")
+        return self
+
+    def hybrid_recipe(
+        self, name: str, base: NetworkConfig, global_: NetworkConfig, mode: Mode, seed: int
+    ) -> HybridRecipe:
+        """Return the recipe by which two networks are made a hybrid."""
+        settings = self.hybrid
+        assert settings is not None
+        data = self.supernet.data
+        alternates = mode != "r"
+        return HybridRecipe(
+            name=name,
+            seed=seed,
+            mode=mode,
+            data=DataConfig(
+                held_out=settings.held_out,
+                train=data.train if alternates else None,
+                router=data.validation if alternates else None,
+                geometry=self.supernet.geometry(),
+            ),
+            base=base.model_copy(update={"train": settings.twins}),
+            **{"global": global_},
+            router=settings.router,
+            alternate=settings.alternate,
+            evaluate=settings.evaluate,
+            deploy=settings.deploy,
+        )
+
+    def faults(self, root: Path) -> list[str]:
+        """Return everything that would stop this recipe, as far as it shows without running.
+
+        Args:
+            root: Folder that data paths start from.
+        """
+        found = [f"supernet.{fault}" for fault in self.supernet.faults(root)]
+        if self.search.surroundings is not None:
+            try:
+                self.search.surroundings.look_up()
+            except HybridgeError as error:
+                found.append(f"search.surroundings: {error}")
+        found += self._methods_faults()
+        if self.search.adapt_to is not None:
+            given = self.search.adapt_to
+            count = self.supernet.data.train.class_count(root)
+            faults = given.faults(root, self.supernet.geometry(), count, embeds=False)
+            found += [f"search.adapt_to: {fault}" for fault in faults]
+            if given.weights is None:
+                found.append("search.adapt_to: give the 'weights' of a global that is given")
+        if self.hybrid is not None:
+            found += self._hybrid_faults(self.hybrid, root)
+        return found
+
+    def _methods_faults(self) -> list[str]:
+        if self.hybrid is not None and "pair" not in self.search.methods:
+            return ["search.methods: hybrids are made of the pair that was found; add 'pair'"]
+        return []
+
+    def _hybrid_faults(self, hybrid: HybridConfig, root: Path) -> list[str]:
+        found = []
+        data = self.supernet.data
+        for key, other in (("train", data.train), ("validation", data.validation)):
+            if hybrid.held_out.overlaps(other):
+                found.append(
+                    f"hybrid.held_out and supernet.data.{key} share rows of the same data; give "
+                    "each rows of its own"
+                )
+        path = getattr(hybrid.held_out, "path", None)
+        if path is not None and not (root / path).exists():
+            found.append(
+                f"hybrid.held_out: there is no {root / path}; set HYBRIDGE_DATA to the folder of "
+                "data"
+            )
+        if hybrid.twins is None and any(mode != "r" for mode in hybrid.modes):
+            found.append("hybrid.modes: modes rb and rbg train twins of the base: give 'twins'")
+        return found

@@ -1,0 +1,135 @@
+"""A joint search's summary as tables, sentences and figures: table 2 and figure 4 in kind."""
+
+from typing import Any
+
+import numpy as np
+
+from hybridge.report.charts import Line, Role
+from hybridge.report.figures import accuracy_over_macs
+from hybridge.report.tables import Column, Table
+
+Row = dict[str, Any]
+
+
+def limits_text(given: dict[str, float]) -> str:
+    """Return limits as a table has them."""
+    return ", ".join(f"{name} {value:g}" for name, value in given.items())
+
+
+def networks_table(summary: Row) -> Table:
+    """Return what was found for every limit, as it does under the agreement oracle."""
+    columns = [
+        Column("Limit"),
+        Column("Found by"),
+        Column("Base"),
+        Column("Global"),
+        Column("Score", "percent"),
+        Column("Base alone", "percent"),
+        Column("Sent", "percent"),
+        Column("MACs", "count"),
+    ]
+    rows = [
+        [
+            limits_text(row["limits"]),
+            row["method"],
+            row["base"],
+            row["global"] or "",
+            row["score"] / 100,
+            row["base_accuracy"] / 100,
+            row["query_rate"],
+            1e6 * row["macs_m"],
+        ]
+        for row in [*summary["pairs"], *summary["networks"]]
+    ]
+    caption = (
+        f"{summary['name']}: networks of {summary['family']} on the validation images, under the "
+        "agreement oracle"
+    )
+    return Table(columns, rows, caption)
+
+
+def hybrids_table(summary: Row) -> Table:
+    """Return how pairs do as hybrids on the held-out images, and single networks beside them."""
+    columns = [
+        Column("Limit"),
+        Column("Found by"),
+        Column("Mode"),
+        Column("Decided by"),
+        Column("Kept", "percent"),
+        Column("MACs", "count"),
+        Column("Accuracy", "percent"),
+        Column("± over seeds", "percent"),
+        Column("Base", "percent"),
+        Column("Global", "percent"),
+    ]
+    rows: list[list[Any]] = [
+        [
+            limits_text(row["limits"]),
+            row["method"],
+            row["mode"],
+            row["decided_by"] + (", fused" if row["fused"] else ""),
+            row["coverage"],
+            1e6 * row["macs_m"],
+            row["accuracy"] / 100,
+            row["accuracy_std"] / 100,
+            row["base_accuracy"] / 100,
+            row["global_accuracy"] / 100,
+        ]
+        for row in summary["hybrids"]
+    ]
+    rows += [
+        [
+            limits_text(row["limits"]),
+            "single network",
+            "",
+            "",
+            1.0,
+            1e6 * row["macs_m"],
+            row["accuracy"] / 100,
+            None,
+            None,
+            None,
+        ]
+        for row in summary["singles"]
+    ]
+    rows.sort(key=lambda row: str(row[0]))
+    return Table(columns, rows, "As hybrids that spend the limit, on the held-out images")
+
+
+def speed_lines(summary: Row) -> list[str]:
+    """Say what every search took."""
+    return [
+        f"{limits_text(row['limits'])}, {row['method']}: {row['architectures_evaluated']:,} "
+        f"evaluations of networks, {row['pairs_scored']:,} candidates scored "
+        f"({row['pairs_scored_per_second']:,.0f} a second), {row['seconds']:,.0f} s; "
+        f"evaluating each afresh would take {row['times_faster_than_afresh']:.1f} times as long."
+        for row in summary["searches"]
+    ]
+
+
+def correlation_line(summary: Row) -> list[str]:
+    """Say how the agreement oracle ranks pairs, against their hybrids."""
+    found = summary.get("oracle_against_hybrid")
+    if found is None:
+        return []
+    return [
+        f"Over {found['pairs']} pairs the agreement oracle's score and the trained hybrid's "
+        f"accuracy have a rank correlation of {found['spearman']:.2f} (p = {found['p_value']:.2g})."
+    ]
+
+
+def accuracy_chart(summary: Row) -> str:
+    """Return figure 4 in kind as SVG: accuracy over mean MACs, of hybrids and single networks."""
+    fused = [row for row in summary["hybrids"] if row["decided_by"] == "router" and row["fused"]]
+    groups: dict[str, list[Row]] = {"single network": summary["singles"]}
+    for row in fused:
+        name = row["method"] if row["method"] != "pair" else f"pair, mode {row['mode']}"
+        groups.setdefault(name, []).append(row)
+    return accuracy_over_macs([_line(name, rows) for name, rows in groups.items() if rows])
+
+
+def _line(name: str, rows: list[Row]) -> Line:
+    points = np.array(sorted((1e6 * row["macs_m"], row["accuracy"] / 100) for row in rows))
+    joined = name == "single network" or name.startswith("pair")
+    role: Role = "main" if name.startswith("pair") else "other"
+    return Line(name, points[:, 0], points[:, 1], role=role, dots=not joined)
