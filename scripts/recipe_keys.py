@@ -29,9 +29,15 @@ from hybridge.design.modeltree.variants import VariantSettings
 from hybridge.design.query.alternation import AlternateSettings
 from hybridge.design.query.evaluate import EvaluateSettings
 from hybridge.design.query.router import RouterSettings
+from hybridge.design.search.evolve import EvolutionSettings
+from hybridge.design.search.front import FrontSettings
+from hybridge.design.supernet.evaluate import Rung
+from hybridge.design.supernet.limits import Limits
 from hybridge.design.supernet.phases import Phase, ShrinkSettings
 from hybridge.design.train.settings import TrainSettings
 from hybridge.plan.tensors import Geometry
+from hybridge.recipes.pair_schema import HybridConfig, PairRecipe
+from hybridge.recipes.pair_schema import SearchConfig as PairSearch
 from hybridge.recipes.schema import DataConfig, DeployConfig, HybridRecipe, NetworkConfig
 from hybridge.recipes.supernet_schema import SubnetsConfig, SupernetData, SupernetRecipe
 from hybridge.recipes.tree_schema import (
@@ -76,6 +82,13 @@ MODELS: dict[str, type[BaseModel]] = {
     "shrink": ShrinkSettings,
     "phase": Phase,
     "subnets": SubnetsConfig,
+    "pair_recipe": PairRecipe,
+    "pair_search": PairSearch,
+    "limits": Limits,
+    "evolution": EvolutionSettings,
+    "rung": Rung,
+    "front": FrontSettings,
+    "hybrid": HybridConfig,
 }
 _TABLE = re.compile(r"(<!-- keys: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _DOCUMENT_END = "...\n"
@@ -165,15 +178,20 @@ def _default(field: FieldInfo) -> str:
         return "required"
     value = field.get_default(call_default_factory=True)
     if isinstance(value, BaseModel):
-        value = value.model_dump(mode="json", exclude_unset=True, by_alias=True)
+        value = _plain(value)
         if not value:
             return "its own"
     if value is None or value == {}:
         return "none"
-    value = list(value) if isinstance(value, tuple) else value
+    if isinstance(value, tuple):
+        value = [_plain(each) if isinstance(each, BaseModel) else each for each in value]
     value = value.as_posix() if isinstance(value, Path) else value
     text = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=200)
     return f"`{text.removesuffix(_DOCUMENT_END).strip()}`"
+
+
+def _plain(value: BaseModel) -> Any:
+    return value.model_dump(mode="json", exclude_unset=True, by_alias=True)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from hybridge.cost.device import devices
 from hybridge.data.dataset import ArrayDataset
 from hybridge.links.link import links
 from hybridge.plan.bundle import save_bundle
+from hybridge.recipes.pair_schema import PairRecipe
 from hybridge.recipes.schema import HybridRecipe
 from hybridge.recipes.supernet_schema import SupernetRecipe
 from hybridge.recipes.tree_schema import TreeRecipe
@@ -105,7 +106,7 @@ def parse(command, arguments):
 def test_yaml_blocks_are_recipes(page):
     for _, block in blocks(page, "yaml"):
         content = yaml.safe_load(block)
-        kinds = {"contexts": TreeRecipe, "family": SupernetRecipe}
+        kinds = {"contexts": TreeRecipe, "family": SupernetRecipe, "supernet": PairRecipe}
         model = next((kinds[key] for key in kinds if key in content), HybridRecipe)
         model.model_validate(content)
 
