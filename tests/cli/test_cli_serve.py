@@ -148,3 +148,13 @@ def test_settings_that_cannot_be(call, own_bundle):
         port = taken.getsockname()[1]
         called = call("serve", own_bundle.path, "--port", 0, "--metrics-port", port)
     called.assert_refused(str(port), "metrics")
+
+
+def test_what_ray_cannot_do_is_refused_rather_than_left_out(call, own_bundle):
+    ray = ("serve", own_bundle.path, "--engine", "ray")
+    call(*ray).assert_refused("--insecure")
+    call(*ray, "--insecure", "--watch").assert_refused("--watch")
+    call(*ray, "--insecure", "--metrics-port", 0).assert_refused("--metrics-port")
+    call(*ray, "--insecure", "--port", 0).assert_refused("--port")
+    call(*ray, "--insecure", "--replicas", 0).assert_refused("replicas")
+    call("serve", own_bundle.path, "--engine", "rye").assert_refused("local or ray")

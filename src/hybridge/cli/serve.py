@@ -1,15 +1,20 @@
 """``hybridge serve``."""
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hybridge.cli.output import show_json
 from hybridge.cli.trust import Insecure, TokenFile, TrustedKeys, access_of
 from hybridge.errors import ConfigError
 
 if TYPE_CHECKING:
     from hybridge.plan.program import Program
+    from hybridge.runtime.cloud.models import Models
+    from hybridge.runtime.cloud.upkeep import Upkeep
+    from hybridge.runtime.wire.trust import Access
 
 
 def serve(
@@ -48,6 +53,16 @@ def serve(
     slow_ms: Annotated[
         float, typer.Option(help="How long a request may take before it is logged as slow.")
     ] = 1000.0,
+    engine: Annotated[
+        str, typer.Option(help="What serves: local, this process; or ray, Ray Serve.")
+    ] = "local",
+    replicas: Annotated[int, typer.Option(help="Copies of the service, with --engine ray.")] = 1,
+    ray_address: Annotated[
+        str | None,
+        typer.Option(
+            help="Ray cluster to join, such as auto; a new one on this machine if left out."
+        ),
+    ] = None,
     tls_cert: Annotated[
         Path | None, typer.Option(metavar="FILE", help="The server's certificate, as PEM.")
     ] = None,
@@ -76,26 +91,67 @@ def serve(
       hybridge serve runs/demo/bundle --host 0.0.0.0 --tls-cert cloud.pem --tls-key cloud.key
       hybridge serve runs/demo/bundle --token-file tokens --trusted-key team.key.pub
       hybridge serve runs/demo/bundle --watch --metrics-port 9090 --log-json
+      hybridge serve runs/demo/bundle --engine ray --replicas 4 --ray-address auto --insecure
     """
-    from hybridge.runtime.cloud import serve as process
     from hybridge.runtime.cloud.batcher import Batching
     from hybridge.runtime.cloud.journal import log_as_json
-    from hybridge.runtime.cloud.models import Models
     from hybridge.runtime.cloud.upkeep import Upkeep
 
     batching = Batching(max_batch, max_wait_ms, max_waiting)
-    access = access_of(tls_cert, tls_key, client_ca, token_file, insecure)
-    access.check_host(host)
-
-    def load(loaded: Models | None = None) -> Models:
-        return Models(_programs(bundles, trusted_key or None), threads, loaded)
-
     watched = tuple(_named(text)[1] for text in bundles) if watch else ()
+    load = partial(_load, bundles, trusted_key or None, threads)
     upkeep = Upkeep(load, watched, keep_old_s, metrics_port, metrics_host, slow_ms)
-    models = load()
-    if log_json:
-        log_as_json()
-    process.serve(models, host, port, batching=batching, access=access, upkeep=upkeep)
+    access = access_of(tls_cert, tls_key, client_ca, token_file, insecure)
+    if engine == "local":
+        from hybridge.runtime.cloud import serve as process
+
+        access.check_host(host)
+        models = load()
+        if log_json:
+            log_as_json()
+        process.serve(models, host, port, batching=batching, access=access, upkeep=upkeep)
+    elif engine == "ray":
+        from hybridge.runtime.cloud.ray import OnRay, serve_on_ray
+
+        _check_for_ray(access, upkeep, port)
+        on_ray = OnRay(replicas, address=ray_address)
+        programs = load().names  # what is wrong with a bundle is told here, not by a replica
+        if log_json:
+            log_as_json()
+        ready = {"event": "ready", "port": port, "programs": programs}
+        serve_on_ray(
+            load, port, batching=batching, on_ray=on_ray, ready=partial(show_json, ready, None)
+        )
+    else:
+        raise ConfigError(f"expected --engine local or ray, got {engine!r}")
+
+
+def _check_for_ray(access: "Access", upkeep: "Upkeep", port: int) -> None:
+    """Raise `ConfigError` for what Ray's proxies cannot do, rather than leave it out unsaid."""
+    if access.tls is not None or access.tokens is not None or not access.insecure:
+        raise ConfigError(
+            "with --engine ray, Ray's proxies listen at every address, without TLS and tokens of "
+            "ours; say --insecure, leave out --tls-cert and --token-file, and put a proxy before it"
+        )
+    if upkeep.watched or upkeep.metrics_port is not None:
+        raise ConfigError(
+            "with --engine ray, bundles are not watched and Ray has metrics of its own; leave out "
+            "--watch and --metrics-port"
+        )
+    if port == 0:
+        raise ConfigError("with --engine ray, expected a port that is not 0; give --port")
+
+
+def _load(
+    bundles: list[str],
+    trusted_keys: list[Path] | None,
+    threads: int,
+    loaded: "Models | None" = None,
+) -> "Models":
+    """Return the models of bundles; keeps of ``loaded`` what is the same."""
+    from hybridge.runtime.cloud.models import Models
+
+    return Models(_programs(bundles, trusted_keys), threads, loaded)
 
 
 def _programs(bundles: list[str], trusted_keys: list[Path] | None) -> dict[str, list["Program"]]:
