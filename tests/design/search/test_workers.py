@@ -1,3 +1,4 @@
+import pickle
 import sys
 from types import SimpleNamespace
 
@@ -41,6 +42,75 @@ def test_a_budget_that_ends_within_what_was_asked_measures_no_more():
     assert len(problem.measured) == 3
 
 
+class FakePool:
+    """Hands parts to actors in turn, and gives their answers in order."""
+
+    def __init__(self, actors):
+        self.actors = actors
+
+    def map(self, call, parts):
+        return (call(self.actors[n % len(self.actors)], part) for n, part in enumerate(parts))
+
+
+class FakeRay:
+    """As much of Ray as is used, in this process; a value sent is a copy."""
+
+    util = SimpleNamespace(ActorPool=FakePool)
+
+    def __init__(self):
+        self.begun, self.killed, self.running = [], [], False
+
+    def is_initialized(self):
+        return self.running
+
+    def init(self, **options):
+        self.begun.append(options)
+        self.running = True
+
+    def shutdown(self):
+        self.running = False
+
+    def put(self, value):
+        return pickle.loads(pickle.dumps(value))
+
+    def kill(self, actor):
+        self.killed.append(actor)
+
+    def remote(self, **options):
+        def made(kind):
+            def new(*args):
+                worker = kind(*args)
+                return SimpleNamespace(measure=SimpleNamespace(remote=worker.measure))
+
+            return SimpleNamespace(remote=new)
+
+        return made
+
+
+def test_workers_elsewhere_find_what_this_process_finds(monkeypatch):
+    ray = FakeRay()
+    monkeypatch.setattr(workers, "_ray", lambda: ray)
+    here, there = Digits(), Digits()
+    expected = search(here, Evolution(here, 0, SETTINGS), AnyOf(()))
+    with RayWorkers(2, threads=1) as elsewhere:
+        found = search(there, Evolution(there, 0, SETTINGS), AnyOf(()), workers=elsewhere)
+    assert found.best == expected.best
+    assert [row.score for row in found.history] == [row.score for row in expected.history]
+    assert there.measured == []  # all of it was done by copies
+    assert ray.begun[0]["num_cpus"] == 2
+    assert len(ray.killed) == 2
+    assert not ray.running
+
+
+def test_a_cluster_that_is_named_is_joined(monkeypatch):
+    ray = FakeRay()
+    monkeypatch.setattr(workers, "_ray", lambda: ray)
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
+    RayWorkers(2).close()
+    assert ray.begun[0]["address"] == "10.0.0.1:6379"
+    assert "num_cpus" not in ray.begun[0]
+
+
 def test_without_ray_its_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(MissingExtraError, match=r"hybridge\[ray\]"):
@@ -53,7 +123,7 @@ def test_a_ray_that_does_not_start_is_an_error_to_mend(monkeypatch):
 
     ray = SimpleNamespace(is_initialized=lambda: False, init=init)
     monkeypatch.setattr(workers, "_ray", lambda: ray)
-    with pytest.raises(ConfigError, match="did not start 4 processors: timed out"):
+    with pytest.raises(ConfigError, match="did not start at local: timed out"):
         RayWorkers(2, threads=2)
 
 

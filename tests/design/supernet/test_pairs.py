@@ -1,3 +1,5 @@
+import pickle
+
 import numpy as np
 import pytest
 from tiny_family import FAMILY, evaluator, of_macs, problem
@@ -189,6 +191,15 @@ def test_an_interrupted_search_comes_to_the_same_end(kept, tmp_path, monkeypatch
     assert found[0].best == expected[0].best
     assert found[1].parents == expected[1].parents
     assert [row.score for row in found[0].history] == [row.score for row in expected[0].history]
+
+
+def test_a_problem_answers_the_same_in_another_process(kept, tmp_path):
+    pairs = problem(tmp_path)
+    there = pickle.loads(pickle.dumps(pairs))  # as Ray sends it
+    part = Part(pairs.base.name, pairs.base.draw(np.random.default_rng(0)), 1)
+    sent = pickle.loads(pickle.dumps(part))
+    assert sent == part
+    np.testing.assert_array_equal(there.measure(sent).value, problem(kept).measure(part).value)
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 """Who measures parts: this process, or a cluster that Ray keeps, by the same code."""
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
@@ -7,6 +8,9 @@ import torch
 
 from hybridge.design.search.problem import Measure, Measured, Part, Problem
 from hybridge.errors import ConfigError, MissingExtraError
+
+#: Variable of the environment that names a cluster.
+_CLUSTER = "RAY_ADDRESS"
 
 
 class Workers(Protocol):
@@ -34,7 +38,7 @@ class InProcess:
 
 
 class RayWorkers:
-    """Measures on a Ray cluster, or on this machine where there is none; close it when done.
+    """Measures on the Ray cluster that RAY_ADDRESS names, else on this machine; close it when done.
 
     Every worker holds the problem once. One that keeps its measures in a folder finds there what
     another has measured if all see the same folder. Measures are the same to the bit where workers
@@ -63,13 +67,16 @@ class RayWorkers:
         self._actors: list[Any] = []
 
     def _start(self) -> None:
-        processors = self.count * self.threads
+        where: dict[str, Any] = {"address": os.environ.get(_CLUSTER)}
+        if where["address"] is None:
+            processors = self.count * self.threads
+            where = {"address": "local", "num_cpus": processors, "include_dashboard": False}
         try:
-            self._ray.init(num_cpus=processors, include_dashboard=False, log_to_driver=False)
+            self._ray.init(**where, log_to_driver=False, configure_logging=False)
         except Exception as error:  # Ray raises plain ones
             raise ConfigError(
-                f"Ray did not start {processors} processors: {error}; begin with 'ray start', or "
-                "measure in this process"
+                f"Ray did not start at {where['address']}: {error}; begin with 'ray start' and "
+                f"name it in {_CLUSTER}, or measure in this process"
             ) from error
 
     def __enter__(self) -> "RayWorkers":
