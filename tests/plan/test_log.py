@@ -1,12 +1,13 @@
 import dataclasses
 import json
 import logging
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hybridge.errors import DataError
+from hybridge.errors import ConfigError, DataError
 from hybridge.plan.answers import Newest
 from hybridge.plan.decision import Decision
 from hybridge.plan.log import DecisionLog, Record, read_log
@@ -92,3 +93,89 @@ def test_a_line_that_is_no_decision_is_named(tmp_path):
 def test_a_missing_log_is_an_error(tmp_path):
     with pytest.raises(DataError, match="cannot read"):
         list(read_log(tmp_path / "none.jsonl"))
+
+
+def filled(path, count, **limits):
+    with DecisionLog(path, **limits) as log:
+        for turn in range(count):
+            log.append(DECISION, float(turn), turn)
+
+
+def labels(path):
+    return [record.label for record in read_log(path)]
+
+
+def test_what_is_known_beside_the_decision_is_kept(tmp_path):
+    with DecisionLog(tmp_path / "log.jsonl") as log:
+        log.append(DECISION, 1.0, 3, edge_label=2, truth=3, image="00000001.png")
+    assert list(read_log(tmp_path / "log.jsonl")) == [
+        Record(1.0, 3, DECISION, edge_label=2, truth=3, image="00000001.png")
+    ]
+
+
+def test_a_log_of_an_older_version_is_read(tmp_path):
+    path = tmp_path / "log.jsonl"
+    filled(path, 1)
+    line = json.loads(path.read_text())
+    for name in (
+        *("edge_label", "truth", "image", "threshold", "bandwidth_bps"),
+        *("expected_ms", "codec", "deadline_ms", "breaker"),
+    ):
+        del line[name]
+    path.write_text(json.dumps(line) + "\n")
+    assert list(read_log(path)) == [Record(0.0, 0, DECISION)]
+
+
+def test_a_log_rotates_and_is_read_as_one(tmp_path):
+    path = tmp_path / "log.jsonl"
+    filled(path, 100, max_mb=0.004, keep=99)
+    files = sorted(tmp_path.iterdir())
+    assert len(files) > 5
+    assert all(file.stat().st_size <= 4000 for file in files)
+    assert labels(path) == list(range(100))
+    path.unlink()  # as it is for a moment while it rotates
+    assert labels(path) == list(range(labels(path)[-1] + 1))
+
+
+def test_the_oldest_files_are_given_up(tmp_path):
+    path = tmp_path / "log.jsonl"
+    filled(path, 100, max_mb=0.004, keep=2)
+    names = ["log.jsonl", "log.jsonl.1", "log.jsonl.2"]
+    assert sorted(file.name for file in tmp_path.iterdir()) == names
+    assert labels(path) == list(range(labels(path)[0], 100))
+
+
+def test_one_line_larger_than_a_file_is_written(tmp_path):
+    filled(tmp_path / "log.jsonl", 3, max_mb=0.0001)
+    assert labels(tmp_path / "log.jsonl") == [0, 1, 2]
+
+
+def test_threads_that_share_a_log_lose_nothing(tmp_path):
+    path = tmp_path / "log.jsonl"
+    with DecisionLog(path, max_mb=0.01, keep=99) as log, ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda turn: log.append(DECISION, float(turn), turn), range(300)))
+    assert sorted(labels(path)) == list(range(300))
+
+
+def test_processes_that_share_a_log_lose_nothing(tmp_path):
+    path = tmp_path / "log.jsonl"
+    limits = {"max_mb": 0.004, "keep": 99}
+    with DecisionLog(path, **limits) as one, DecisionLog(path, **limits) as other:
+        for turn in range(100):
+            (one if turn % 3 else other).append(DECISION, float(turn), turn)
+    assert sorted(labels(path)) == list(range(100))
+
+
+def test_a_folder_that_allows_no_renaming_costs_no_answer(tmp_path, caplog):
+    path = tmp_path / "log.jsonl"
+    (tmp_path / "log.jsonl.1").mkdir()
+    (tmp_path / "log.jsonl.1/in the way").touch()
+    with caplog.at_level(logging.WARNING):
+        filled(path, 30, max_mb=0.004, keep=1)
+    assert len(caplog.records) == 1
+
+
+@pytest.mark.parametrize("limits", [{"max_mb": 0}, {"max_mb": float("nan")}, {"keep": 0}])
+def test_limits_that_make_no_sense_are_refused(tmp_path, limits):
+    with pytest.raises(ConfigError, match="expected"):
+        DecisionLog(tmp_path / "log.jsonl", **limits)
