@@ -129,7 +129,6 @@ def test_a_port_in_use_is_named(program):
 
 def test_without_the_extra_it_is_named(program, monkeypatch):
     monkeypatch.setitem(sys.modules, "prometheus_client", None)
-    monkeypatch.delitem(sys.modules, "hybridge.runtime.cloud.metrics", raising=False)
 
     async def ask(service, port):
         pass

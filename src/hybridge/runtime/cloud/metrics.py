@@ -1,15 +1,9 @@
 """What a service does, in numbers, as Prometheus reads them."""
 
 from collections.abc import Iterator
+from typing import Any
 
-try:
-    from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
-    from prometheus_client.core import GaugeMetricFamily
-except ModuleNotFoundError as error:
-    from hybridge.errors import MissingExtraError
-
-    raise MissingExtraError("prometheus-client", "serve") from error
-
+from hybridge.errors import MissingExtraError
 from hybridge.plan.program import Program
 from hybridge.runtime.cloud.listener import Outcome
 from hybridge.runtime.cloud.service import CloudService
@@ -27,39 +21,42 @@ class Metrics:
 
     Args:
         service: Whose queues are read whenever Prometheus asks.
+
+    Raises `MissingExtraError` where Prometheus' client is not installed.
     """
 
     def __init__(self, service: CloudService) -> None:
-        self._registry = registry = CollectorRegistry()
-        self._requests = Counter(
+        self._prometheus = prometheus = _prometheus()
+        self._registry = registry = prometheus.CollectorRegistry()
+        self._requests = prometheus.Counter(
             "hybridge_requests",
             "Requests that have ended, by gRPC status",
             (*_LABELS, "status"),
             registry=registry,
         )
-        self._seconds = Histogram(
+        self._seconds = prometheus.Histogram(
             "hybridge_request_seconds",
             "Time of answered requests: in the queue, in their batch, and altogether",
             (*_LABELS, "part"),
             buckets=_SECONDS,
             registry=registry,
         )
-        self._rows = Histogram(
+        self._rows = prometheus.Histogram(
             "hybridge_batch_rows", "Rows of batches", _LABELS, buckets=_ROWS, registry=registry
         )
-        self._shed = Counter(
+        self._shed = prometheus.Counter(
             "hybridge_shed",
             "Requests refused because more was asked than could be computed in time",
             _LABELS,
             registry=registry,
         )
-        self._expired = Counter(
+        self._expired = prometheus.Counter(
             "hybridge_expired",
             "Requests not computed because their time was spent",
             _LABELS,
             registry=registry,
         )
-        registry.register(_Queues(service))
+        registry.register(_Queues(service, prometheus))
 
     def on_outcome(self, outcome: Outcome) -> None:
         """Count a request."""
@@ -83,18 +80,19 @@ class Metrics:
 
     def page(self) -> bytes:
         """Return all numbers in Prometheus' text format, version 0.0.4."""
-        text: bytes = generate_latest(self._registry)
+        text: bytes = self._prometheus.generate_latest(self._registry)
         return text
 
 
 class _Queues:
     """Reads how long the queues are, whenever it is asked."""
 
-    def __init__(self, service: CloudService) -> None:
+    def __init__(self, service: CloudService, prometheus: Any) -> None:
         self._service = service
+        self._family = prometheus.metrics_core.GaugeMetricFamily
 
-    def collect(self) -> Iterator[GaugeMetricFamily]:
-        waiting = GaugeMetricFamily("hybridge_waiting_rows", "Rows that wait", labels=_LABELS)
+    def collect(self) -> Iterator[Any]:
+        waiting = self._family("hybridge_waiting_rows", "Rows that wait", labels=_LABELS)
         for program, rows in self._service.waiting():
             waiting.add_metric(_labels(program), rows)
         yield waiting
@@ -102,3 +100,12 @@ class _Queues:
 
 def _labels(program: Program | None) -> tuple[str, str]:
     return ("", "") if program is None else (program.name, program.sha256[:12])
+
+
+def _prometheus() -> Any:
+    try:
+        import prometheus_client
+        import prometheus_client.metrics_core
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("prometheus-client", "serve") from error
+    return prometheus_client
