@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from hybridge.design.train.norm import recalibrate
+from hybridge.design.nets import build
+from hybridge.design.train.norm import fold_norms, recalibrate
 from hybridge.errors import ConfigError
 
 
@@ -56,3 +57,16 @@ def test_statistics_of_many_batches_are_their_mean() -> None:
 def test_no_batch_is_refused() -> None:
     with pytest.raises(ConfigError, match="at least one batch"):
         recalibrate(network(), [])
+
+
+def test_folded_norms_compute_the_same():
+    torch.manual_seed(0)
+    network = build("elastic_small", 10).train()
+    images = torch.randn(8, 3, 32, 32)
+    network(images)  # statistics that are not those of a new network
+    network.eval()
+    with torch.no_grad():
+        expected = network(images)
+        fold_norms(network)
+        assert not any(isinstance(each, nn.BatchNorm2d) for each in network.modules())
+        torch.testing.assert_close(network(images), expected, atol=1e-5, rtol=1e-4)

@@ -18,7 +18,7 @@ from hybridge.design.search.problem import Measured
 from hybridge.design.store import Arrays, Store
 from hybridge.design.supernet.judge import Subnet
 from hybridge.design.supernet.shrink import resize, subnet_of, supernet_of
-from hybridge.design.train.norm import recalibrate
+from hybridge.design.train.norm import fold_norms, recalibrate
 from hybridge.design.train.outputs import hash_network
 from hybridge.errors import ConfigError, DataError
 from hybridge.hashing import hash_json
@@ -135,6 +135,7 @@ class Evaluator:
         calibration = self.images.calibration[: rung.calibration_images]
         validation = self.images.validation[: rung.validation_images]
         recalibrate(network, self._batches(calibration, subnet.resolution))
+        fold_norms(network)
         with torch.inference_mode():
             answers = [_answers(network(b)) for b in self._batches(validation, subnet.resolution)]
         return {
