@@ -40,10 +40,10 @@ def observer_of(
     if not isinstance(policy, Fixed) and rehearsal is not None:
         found = gains(plan, rehearsal)
     # What an outage leaves behind must not keep the breaker from probing.
-    lost_s = None if breaker is None else breaker.cooldown_ms / 1e3
+    tries_after_s = None if breaker is None else breaker.cooldown_ms / 1e3
     return Observer(
         bandwidth=bandwidth,
-        tracker=LinkTracker(forgets_lost_after_s=lost_s),
+        tracker=LinkTracker(tries_after_s=tries_after_s),
         breaker=None if breaker is None else Breaker(breaker),
         policy=policy_at_work(policy, found),
         menus=menus(plan, rehearsal, codecs) if codecs else None,

@@ -103,7 +103,8 @@ class Observer:
             now_ms: The time.
         """
         codec, expected_ms = self._codec(step, path, left_ms, now_ms)
-        if left_ms is not None and expected_ms is not None and expected_ms > left_ms:
+        too_slow = left_ms is not None and expected_ms is not None and expected_ms > left_ms
+        if too_slow and (self.tracker is None or not self.tracker.may_try(now_ms)):
             return TOO_SLOW
         # Last of all: whoever the breaker lets through has to ask.
         if self.breaker is not None and not self.breaker.passes(now_ms):

@@ -10,7 +10,8 @@ _FADES_TO = 0.7
 #: Most of a message's time that may be taken for the round trip: the shortest time that was seen
 #: holds the sending of a message, too.
 _MOST_ROUND_TRIP = 0.5
-#: By how much a message may be slower than expected and still be believed whole.
+#: By how much a message may be slower than expected and still be believed whole. One that is so
+#: much faster is believed at once: no message is faster than its link.
 _MOST_SURPRISE = 4.0
 #: A message that was given up would have taken longer; how much, nobody knows.
 _LOST_TAKES = 1.5
@@ -30,19 +31,21 @@ class LinkTracker:
     Args:
         forgets_after_s: Time without a message after which `expected_ms` knows nothing again, so
             that somebody tries.
-        forgets_lost_after_s: The same after a message that was given up, which tells of an outage
-            as well as of a slow link; no longer than ``forgets_after_s``, and as long where None.
+        tries_after_s: Time without a message after which somebody may try although too slow a
+            reply is expected, and after which a message that was given up is forgotten: it may
+            have been an outage. At most ``forgets_after_s``, and that where None.
 
     Raises `ConfigError` where either is no length of time.
     """
 
     def __init__(
-        self, forgets_after_s: float = FORGETS_AFTER_S, forgets_lost_after_s: float | None = None
+        self, forgets_after_s: float = FORGETS_AFTER_S, tries_after_s: float | None = None
     ) -> None:
         self._lock = threading.Lock()
         self._forgets_after_ms = 1e3 * check_window_s(forgets_after_s)
-        lost_after_s = forgets_after_s if forgets_lost_after_s is None else forgets_lost_after_s
-        self._forgets_lost_ms = min(1e3 * check_window_s(lost_after_s), self._forgets_after_ms)
+        tries_after_s = forgets_after_s if tries_after_s is None else tries_after_s
+        self._tries_after_ms = min(1e3 * check_window_s(tries_after_s), self._forgets_after_ms)
+        self._last_try_ms = -math.inf
         self._last_lost = False
         self._last_ms = -math.inf
         self._shortest_ms = math.inf
@@ -64,7 +67,7 @@ class LinkTracker:
         with self._lock:
             self._shortest_ms = min(self._shortest_ms, link_ms)
             self._fold_rate(payload_bytes, self._less_round_trip(link_ms))
-            known = bool(self._sums[0])
+            known = bool(self._sums[0]) and _MOST_SURPRISE * cloud_ms >= self._cloud_ms
             self._cloud_ms += (1 - _FADES_TO if known else 1) * (cloud_ms - self._cloud_ms)
             self._fold_time(payload_bytes, link_ms, now_ms)
             self._last_lost = False
@@ -92,11 +95,22 @@ class LinkTracker:
         None where no message has been seen for a while.
         """
         with self._lock:
-            remembers_ms = self._forgets_lost_ms if self._last_lost else self._forgets_after_ms
+            remembers_ms = self._tries_after_ms if self._last_lost else self._forgets_after_ms
             if now_ms - self._last_ms > remembers_ms:
                 return None
             link_ms = self._link_ms(payload_bytes)
             return None if link_ms is None else link_ms + self._cloud_ms
+
+    def may_try(self, now_ms: float) -> bool:
+        """Return whether one message may be sent that is expected to be too slow.
+
+        True for one only, until so much time has passed again.
+        """
+        with self._lock:
+            if now_ms - max(self._last_ms, self._last_try_ms) <= self._tries_after_ms:
+                return False
+            self._last_try_ms = now_ms
+            return True
 
     def _less_round_trip(self, link_ms: float) -> float:
         return link_ms - min(self._shortest_ms, _MOST_ROUND_TRIP * link_ms)
@@ -110,6 +124,7 @@ class LinkTracker:
         fresh = now_ms - self._last_ms <= self._forgets_after_ms
         if expected_ms is not None and fresh:
             link_ms = min(link_ms, _MOST_SURPRISE * expected_ms)
+            fresh = _MOST_SURPRISE * link_ms >= expected_ms
         fades_to = _FADES_TO if fresh else 0.0
         news = (1.0, payload_bytes, link_ms, payload_bytes**2, payload_bytes * link_ms)
         self._sums = [fades_to * old + new for old, new in zip(self._sums, news, strict=True)]

@@ -105,6 +105,8 @@ class EdgeRuntime(Closing):
         self._timeout_ms = _limit_ms(timeout_ms, "timeout_ms")
         clock = clock or SystemClock()
         self._now_ms = clock.now_ms
+        # What passes on another clock cannot be waited for on this one.
+        self._is_on_time = isinstance(clock, SystemClock)
         if bandwidth is None and isinstance(cloud, SeesBandwidth):
             bandwidth = cloud
         self.observer = observer_of(
@@ -277,8 +279,8 @@ class EdgeRuntime(Closing):
         A transport cancels its own call when time is up. One that does not come back then, for
         whatever reason, holds up nobody: its thread is left to it, and what it brings is not used.
         """
-        if within_ms is None:
-            return cloud.send(message)
+        if within_ms is None or not self._is_on_time:
+            return cloud.send(message, within_ms)
         try:
             return self._couriers.call(
                 lambda: cloud.send(message, within_ms), (within_ms + _OVERDUE_MS) / 1e3
