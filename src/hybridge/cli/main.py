@@ -13,6 +13,7 @@ from hybridge.cli.devices import devices
 from hybridge.cli.emulate import emulate
 from hybridge.cli.estimate import estimate
 from hybridge.cli.evaluate import evaluate
+from hybridge.cli.gateway import gateway
 from hybridge.cli.group import Commands
 from hybridge.cli.links import links
 from hybridge.cli.macs import macs
@@ -52,6 +53,7 @@ for _command in (
     show,
     serve,
     run,
+    gateway,
     replay,
     dashboard,
     keygen,
