@@ -18,11 +18,17 @@ NAMES = [
     "train",
     "evaluate",
     "tune",
+    "search",
     "estimate",
     "emulate",
     "show",
     "serve",
     "run",
+    "gateway",
+    "replay",
+    "dashboard",
+    "keygen",
+    "sign",
     "nets",
     "macs",
     "partition",
@@ -31,6 +37,7 @@ NAMES = [
     "traces",
     "links",
     "tree",
+    "supernet",
 ]
 
 

@@ -171,7 +171,7 @@ def assert_the_same(plan, rehearsal, path, world, execute):
     )
     assert len(emulated) == len(executed) == 2 * COUNT
     for one, other in zip(emulated, executed, strict=True):
-        assert one.label == other.label
+        assert (one.label, one.edge_label) == (other.label, other.edge_label)
         for name in ("path", "leaf", "source", "score", "payload_bytes", "wanted", "asked"):
             assert getattr(one.decision, name) == getattr(other.decision, name), name
         assert (one.decision.failure is None) == (other.decision.failure is None)

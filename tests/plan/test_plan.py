@@ -9,8 +9,9 @@ from hybridge.plan.choosers import Always, ByBandwidth, ScoreThreshold
 from hybridge.plan.plan import Fork, Leaf, Plan, Step
 from hybridge.plan.program import Program
 from hybridge.plan.tensors import Geometry, TensorSpec
+from hybridge.plan.variants import cloud_only
 from plan_strategies import plans
-from tiny_plans import GEOMETRY, LOGITS, PIXELS, SCORE, VECTOR
+from tiny_plans import GEOMETRY, LOGITS, PIXELS, SCORE, VECTOR, pair_plan, partition_plan
 
 SHA = "0" * 64
 BASE_LEAF = Leaf(combine=Newest(logits="base.logits"))
@@ -195,3 +196,11 @@ def test_a_fork_with_fewer_children_than_types_is_refused():
     fork = Fork(chooser=chooser, children=(BASE_LEAF, BASE_LEAF))
     with pytest.raises(PlanError, match="by bandwidth may take child 2, but has only 2 children"):
         make_plan(make_step(then=fork))
+
+
+def test_home_is_where_a_walk_would_have_ended_without_the_cloud(tmp_path):
+    plan = pair_plan(tmp_path)
+    assert [plan.home_leaf(path) for path in ((0,), (1,))] == [(0,), (0,)]
+    # There a program would have to run first.
+    assert partition_plan(tmp_path).home_leaf((0,)) is None
+    assert cloud_only(plan).home_leaf(()) is None

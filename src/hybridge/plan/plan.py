@@ -200,17 +200,17 @@ class Plan(Frozen):
                 yield placed.path, placed.node
 
     def home_leaf(self, path: Path) -> Path | None:
-        """Return where a walk that ends at ``path`` would have ended without the cloud.
+        """Return the leaf where a walk that ends at ``path`` would have ended without the cloud.
 
-        None where no fork above has a home, or where the home forks again.
+        None where no fork above has a home, or where programs would have to run there first.
         """
         # Of the nodes at one path, the last is what its steps lead to.
         ends = {placed.path: placed.node for placed in self.nodes()}
         for depth in reversed(range(len(path))):
             fork = ends[path[:depth]]
             if isinstance(fork, Fork) and fork.home is not None:
-                home = (*path[:depth], fork.home)
-                return home if isinstance(ends[home], Leaf) else None
+                answers_at_once = isinstance(fork.children[fork.home], Leaf)
+                return (*path[:depth], fork.home) if answers_at_once else None
         return None
 
     def programs_at(self, place: Place) -> list[Program]:

@@ -53,15 +53,9 @@ class Journal:
         if decision.source == "edge":
             edge_label: int | None = int(probabilities.argmax())
         else:
-            edge_label = _label(self._homes[decision.path], values)
+            home = self._homes[decision.path]
+            edge_label = None if home is None else int(home.combine.probabilities(values).argmax())
         image = None if self._pictures is None else self._pictures.add(values[self._input][0])
         self._log.append(
             decision, time.time(), label, edge_label=edge_label, truth=truth, image=image
         )
-
-
-def _label(leaf: Leaf | None, values: Mapping[str, Array]) -> int | None:
-    """Return what a leaf says; None where what it needs was not computed."""
-    if leaf is None or not all(name in values for name in leaf.combine.needs):
-        return None
-    return int(leaf.combine.probabilities(values)[0].argmax())
