@@ -22,7 +22,7 @@ def search(
         typer.Option(min=0, help="Processes of Ray that evaluate networks; 0: this one."),
     ] = None,
 ) -> None:
-    """Search a base and a global together within a budget, and make them a hybrid.
+    """Search a base and a global together, and make them a hybrid.
 
     The supernet is trained first where that was not done yet. A run that was cut off goes on where
     it stopped, and comes to the same. What is written lies in the folder of the run: bundle/,
