@@ -80,12 +80,8 @@ def gateway(
         return port
 
     told: list[bool] = []
-    with (
-        GrpcTransport(
-            cloud, tls=entry.tls, token=entry.token, insecure=entry.insecure
-        ) as transport,
-        Gateway(Answers(programs, transport, clock), clock, most) as bridge,
-    ):
+    transport = GrpcTransport(cloud, tls=entry.tls, token=entry.token, insecure=entry.insecure)
+    with Gateway(Answers(programs, transport, clock), clock, most) as bridge:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: bridge.stop())
         bridge.run(open_port)

@@ -28,7 +28,7 @@ class Gateway(Closing):
     """Moves bytes between a port and a desk, and asks between the desk and the cloud.
 
     Args:
-        answers: What answers asks.
+        answers: What answers asks; closed together with the gateway.
         clock: The time that ``answers`` goes by.
         most: Most asks under way at once.
         requests: Most requests that are remembered, those under way included.
@@ -80,7 +80,8 @@ class Gateway(Closing):
         self._wake()
 
     def close(self) -> None:
-        """Let go of what is under way; `run` must have returned."""
+        """Cancel what is under way, and close the answers; `run` must have returned."""
+        self._answers.close()
         self._workers.shutdown(wait=True, cancel_futures=True)
         os.close(self._woken)
         os.close(self._waker)

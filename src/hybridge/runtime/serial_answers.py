@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hybridge.closing import Closing
 from hybridge.codecs.codec import Array, codec_named
 from hybridge.codecs.pixels import to_pixels
 from hybridge.errors import DataError, PlanError, RefusedError, SignatureError, TransportError
@@ -59,14 +60,14 @@ def askable(plan: Plan) -> list[Askable]:
     return list({known.program.sha256: known for known in found}.values())
 
 
-class Answers:
+class Answers(Closing):
     """Answers asks by a cloud. Never raises for what a device sends, or a cloud does.
 
     Safe to call from several threads.
 
     Args:
         programs: What may be asked.
-        cloud: What carries messages to the cloud.
+        cloud: What carries messages to the cloud; closed together with this.
         clock: The time that ``due_ms`` is of.
         breaker: When a cloud that fails is left alone; None for the defaults.
     """
@@ -100,6 +101,10 @@ class Answers:
         if not self._breaker.passes(now_ms):
             return SerialReply(Status.NO_CLOUD)
         return self._ask(ask, known, tensor, due_ms - now_ms, due_ms)
+
+    def close(self) -> None:
+        """Close what carries messages, cancelling what is under way."""
+        self._cloud.close()
 
     def _ask(
         self, ask: SerialAsk, known: Askable, tensor: Array, left_ms: float, due_ms: float

@@ -1,10 +1,17 @@
-import socket
+from pathlib import Path
 
 import pytest
+from c_end import CEnd, compiled
+
+
+@pytest.fixture(scope="session")
+def c_program(tmp_path_factory):
+    """The C end, compiled; skips where there is no compiler."""
+    return compiled(Path(__file__).parent / "vectors.c", tmp_path_factory.mktemp("c") / "c_end")
 
 
 @pytest.fixture
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+def c_end(c_program):
+    end = CEnd(c_program)
+    yield end
+    end.close()
