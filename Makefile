@@ -8,10 +8,14 @@ BIN := $(VENV)/bin
 PROTO := src/hybridge/runtime/wire/oip.proto
 # The oldest compiler that the declared protobuf reads the output of.
 PROTO_TOOLS := grpcio-tools==1.66.2 setuptools==80.9.0
-# `pairs` trains for hours, and is run by itself; `fuzz` has a target of its own.
-BENCHMARKS := $(filter-out benchmarks/common.py benchmarks/pairs.py benchmarks/fuzz.py,$(wildcard benchmarks/*.py))
+# `pairs` trains for hours, and `policies` needs a bundle: run by themselves; `fuzz` and `field` have
+# targets of their own.
+NO_BENCHMARKS := $(patsubst %,benchmarks/%.py,common pairs policies fuzz field)
+BENCHMARKS := $(filter-out $(NO_BENCHMARKS),$(wildcard benchmarks/*.py))
+# What the field test and policies are shown with.
+PAIR := runs/cifar10-resnet
 
-.PHONY: demo test test-slow lint bench fuzz proto docs
+.PHONY: demo test test-slow lint bench fuzz field proto docs
 
 demo: $(VENV)/ready-demo
 	$(BIN)/hybridge demo
@@ -34,6 +38,13 @@ bench: $(VENV)/ready-dev
 fuzz: $(VENV)/ready-dev
 	$(BIN)/python benchmarks/fuzz.py wire
 	$(BIN)/python benchmarks/fuzz.py bundle
+
+# Takes root, `ip` and `tc`.
+field: $(VENV)/ready-dev $(PAIR)/bundle
+	$(BIN)/python benchmarks/field.py $(PAIR)/bundle --page docs/results/field.md
+
+$(PAIR)/bundle:
+	$(BIN)/hybridge train recipes/cifar10_resnet.yaml --out $(PAIR)
 
 proto: $(VENV)/proto/ready
 	$(VENV)/proto/bin/python -m grpc_tools.protoc -I src --python_out=src --pyi_out=src $(PROTO)

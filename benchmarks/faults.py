@@ -10,45 +10,46 @@ first request that the cloud answered.
     python benchmarks/faults.py --rounds 1000 --json faults.json
 """
 
+import argparse
 import sys
 import tempfile
 from pathlib import Path
 
-from common import Row, arguments, report
+from common import Row, report
+
+from hybridge.progress import track
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
 
-from hybridge.progress import track
+from pages.faults import cells, write_page
+
 from outages.bundles import make_stage
 from outages.cases import CASES, Clouds
 from outages.play import BREAKER, DEADLINE_MS, Tally
 
+_NAMES = ("requests", "answers", "cloud", "wrong", "late", "latest ms")
+_TIMES = ("jitter p50", "jitter p100", "added ms", "recovered ms")
+
 
 def row(name: str, tally: Tally) -> Row:
-    added_ms, recovered_ms = tally.added_median_ms, tally.recovered_ms
-    return {
-        "what": name,
-        "requests": str(tally.requests),
-        "answers": str(tally.answers),
-        "cloud": str(tally.from_cloud),
-        "wrong": str(tally.wrong),
-        "late": str(tally.late),
-        "latest ms": tally.latest_ms,
-        "jitter p50": tally.jitter_p50_ms,
-        "jitter p100": tally.jitter_p100_ms,
-        "added ms": "-" if added_ms is None else f"{added_ms:.3f}",
-        "recovered ms": "-" if recovered_ms is None else f"{recovered_ms:.0f}",
-    }
+    return {"what": name, **dict(zip((*_NAMES, *_TIMES), cells(tally), strict=True))}
 
 
 def main() -> None:
-    settings = arguments(__doc__, rounds=1000)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rounds", type=int, default=1000, help="requests of each fault")
+    parser.add_argument("--json", type=Path, help="file to write the figures to")
+    parser.add_argument("--page", type=Path, help="page to write the results to")
+    settings = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, Clouds(make_stage(Path(folder))) as clouds:
-        rows = [
-            row(case.name, case.play(clouds, settings.rounds)) for case in track(CASES, "fault")
-        ]
-    report("Faults", rows, settings)
+        tallies = {case.name: case.play(clouds, settings.rounds) for case in track(CASES, "fault")}
+    settings.seed = 0
+    report("Faults", [row(name, tally) for name, tally in tallies.items()], settings)
     print(f"deadline {DEADLINE_MS:g} ms, probe interval at most {BREAKER.longest_ms:g} ms")
+    if settings.page is not None:
+        write_page(settings.page, tallies)
 
 
 if __name__ == "__main__":
