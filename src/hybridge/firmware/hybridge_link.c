@@ -143,8 +143,11 @@ static void take_reply(hybridge_link *link, const hybridge_frame *frame) {
     uint32_t at = (uint32_t)frame->number * link->body_bytes;
     bool last = frame->number + 1u == frame->count;
     /* All but the last are full: that is how each has its place, in whatever order they come. */
-    if ((!last && frame->body_bytes != link->body_bytes) ||
-        at + frame->body_bytes > sizeof link->reply) {
+    if (!last && frame->body_bytes != link->body_bytes) {
+        return;
+    }
+    if (at + frame->body_bytes > sizeof link->reply) {
+        link->state = HYBRIDGE_LINK_TOO_LONG;
         return;
     }
     if (frame->count != link->reply_fragments) {

@@ -14,6 +14,10 @@
 #define HYBRIDGE_REPLY_BYTES 512
 #endif
 
+#if HYBRIDGE_REPLY_BYTES < 22 || HYBRIDGE_REPLY_BYTES > 65535
+#error "HYBRIDGE_REPLY_BYTES: expected 22 to 65535"
+#endif
+
 #define HYBRIDGE_PROGRAM_BYTES 8
 
 typedef enum {
@@ -76,7 +80,8 @@ typedef enum {
     HYBRIDGE_LINK_ANSWERED, /* there is an answer */
     HYBRIDGE_LINK_REFUSED,  /* the reply says why there is none */
     HYBRIDGE_LINK_TIMED_OUT, /* the time was up */
-    HYBRIDGE_LINK_SILENT    /* the gateway gave no sign, however often it was tried */
+    HYBRIDGE_LINK_SILENT,    /* the gateway gave no sign, however often it was tried */
+    HYBRIDGE_LINK_TOO_LONG   /* the reply is longer than HYBRIDGE_REPLY_BYTES */
 } hybridge_link_state;
 
 typedef struct {

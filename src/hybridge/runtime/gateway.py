@@ -1,5 +1,6 @@
 """The gateway: asks of a device behind a serial port, taken to the cloud."""
 
+import logging
 import os
 import selectors
 from collections import Counter
@@ -17,6 +18,8 @@ from hybridge.runtime.serial_answers import Answers
 from hybridge.runtime.wire.desk import Arrival, Desk
 from hybridge.runtime.wire.frames import FrameReader
 from hybridge.runtime.wire.serial import SerialReply, Status
+
+_log = logging.getLogger(__name__)
 
 #: Most asks that the cloud is asked at once; others are refused at once.
 MAX_UNDER_WAY = 8
@@ -68,8 +71,9 @@ class Gateway(Closing):
             with port:
                 try:
                     self._serve(port)
-                except PortLostError:
+                except PortLostError as error:
                     self._counts["port_lost"] += 1
+                    _log.warning("%s: %s; opening it again", port.path, error)
             port = None
             if self._counts["bytes_in"] > before:
                 wait_s = _REOPEN_S

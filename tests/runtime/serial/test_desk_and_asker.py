@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from c_end import from_hex, to_hex
 from exchange import Exchange
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from line import Disturber
 
@@ -246,3 +246,40 @@ def test_c_sends_what_python_sends(seed, c_end):
         return
     assert (int(state), int(reply[2])) == (3, asker.reply.label)
     assert from_hex(reply[-1]) == asker.reply.values
+
+
+@given(data=st.data())
+@settings(max_examples=50, suppress_health_check=list(HealthCheck))
+def test_no_frames_whatever_they_say_make_c_answer_wrongly(data, c_end):
+    """Frames with the right checksum and any content: no sanitizer objects, nothing is taken."""
+    words = [64, 4, 50, 3, 1, 0, 1, 1.0, 0, 60_000, 0, PROGRAM.hex(), b"payload".hex()]
+    assert c_end.call("begin", *words) == "1"
+    frames = st.builds(
+        Frame,
+        kind=st.sampled_from(Kind),
+        request=st.just(1),
+        number=st.integers(0, 255),
+        count=st.sampled_from([0, 1, 2, 3, 254, 255]),
+        body=st.sampled_from([54, 54, 1, 0, 22, 1000]).map(bytes) | st.binary(max_size=60),
+        please=st.booleans(),
+    )
+    for now_ms, frame in enumerate(data.draw(st.lists(frames, max_size=12))):
+        assert c_end.call("receive", now_ms, frame.to_wire().hex()) == "ok"
+        c_end.call("poll", now_ms)
+    state, *reply = c_end.call("result").split()
+    assert state in "1267"
+    assert reply == ["-"]
+
+
+def test_c_says_when_a_reply_is_longer_than_it_can_hold(c_end):
+    words = [1024, 4, 50, 3, 1, 0, 2, 1.0, 0, 60_000, 0, PROGRAM.hex(), b"payload".hex()]
+    assert c_end.call("begin", *words) == "1"
+    ask = SerialAsk(PROGRAM, b"payload", 60_000, wants=Wants.FLOAT16, frame_bytes=1024)
+    _, arrival = Desk().take(read([from_hex(c_end.call("poll", 0))])[0], 0.0)
+    assert arrival.ask == ask
+    reply = answered(np.zeros(1500), Wants.FLOAT16, 0.0).to_bytes(ask.to_bytes(1))
+    parts = fragments(reply, 1024)
+    for number, part in enumerate(parts):
+        wire = Frame(Kind.REPLY, 1, number, len(parts), part).to_wire()
+        c_end.call("receive", 1, wire.hex())
+    assert c_end.call("result") == "7 -"

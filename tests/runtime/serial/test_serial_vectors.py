@@ -1,10 +1,12 @@
 """The bytes that cross, written down once: Python and C make and read the same ones."""
 
 import json
+import re
+import subprocess
 from pathlib import Path
 
 import pytest
-from c_end import from_hex, to_hex
+from c_end import FIRMWARE, compiler, from_hex, to_hex
 
 from hybridge.runtime.wire.frames import Frame, FrameReader, Kind, crc16, fragments
 from hybridge.runtime.wire.serial import (
@@ -99,3 +101,14 @@ def test_every_form_is_among_the_vectors():
     asks = [exchange["ask"] for exchange in VECTORS["exchanges"]]
     assert {ask["form"] for ask in asks} == set(Form)
     assert {ask["wants"] for ask in asks} == set(Wants)
+
+
+def test_the_c_of_the_page_compiles_without_an_operating_system(tmp_path):
+    page = (Path(__file__).parents[3] / "docs/gateway.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"^```c\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
+    (tmp_path / "page.c").write_text(block)
+    sources = [tmp_path / "page.c", *sorted(FIRMWARE.glob("hybridge_[fl]*.c"))]
+    strict = ["-ffreestanding", "-Wall", "-Wextra", "-Wconversion", "-Werror", "-pedantic"]
+    command = [compiler(), "-std=c99", *strict, "-c", "-I", FIRMWARE, *sources]
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
