@@ -141,3 +141,25 @@ def test_time_to_get_home_is_kept_back_from_the_cloud(plan):
         observer.ran("base", 7.0)
     assert observer.home_ms(plan.root) == 7.0
     assert observer.home_ms(plan.root.then.children[0]) == 0.0
+
+
+def test_a_link_that_is_held_to_be_too_slow_is_tried_once_in_each_interval(plan):
+    observer = Observer(tracker=LinkTracker(tries_after_s=1.0))
+    told(observer, plan, ms=50.0)
+    step = cloud_step(plan)
+    passed = [
+        at_ms
+        for at_ms in range(60, 2500, 20)
+        if isinstance(observer.terms(step, SENT, 49.0, float(at_ms)), Ask)
+    ]
+    assert passed == [1060, 2080]
+
+
+def test_a_link_that_recovers_is_used_again_after_one_try(plan):
+    observer = Observer(tracker=LinkTracker(tries_after_s=1.0))
+    told(observer, plan, ms=500.0, count=20)
+    step = cloud_step(plan)
+    assert observer.terms(step, SENT, 49.0, 1000.0) == TOO_SLOW
+    assert isinstance(observer.terms(step, SENT, 49.0, 1600.0), Ask)
+    told(observer, plan, ms=5.0, count=1, at_ms=1600.0)
+    assert isinstance(observer.terms(step, SENT, 49.0, 1610.0), Ask)

@@ -127,3 +127,29 @@ def test_after_a_silence_nothing_is_expected_until_somebody_tries():
     assert tracker.expected_ms(2000, now_ms + 2000.0) is None
     tracker.saw(2000, 20.0, 0.0, now_ms + 3000.0)
     assert tracker.expected_ms(2000, now_ms + 3001.0) == pytest.approx(20.0)
+
+
+def test_what_was_lost_is_forgotten_as_soon_as_somebody_may_try():
+    tracker = LinkTracker(forgets_after_s=3.0, tries_after_s=1.0)
+    tracker.lost(1000, 500.0, 0.0)
+    assert tracker.expected_ms(1000, 999.0) >= 500
+    assert tracker.expected_ms(1000, 1001.0) is None
+    # A reply is remembered for longer, however slow it was.
+    tracker.saw(1000, 500.0, 0.0, 2000.0)
+    assert tracker.expected_ms(1000, 4999.0) == pytest.approx(500, rel=0.5)
+
+
+def test_one_may_try_in_each_interval():
+    tracker = LinkTracker(tries_after_s=1.0)
+    tracker.saw(1000, 500.0, 0.0, 0.0)
+    tries = [at_ms for at_ms in range(0, 3500, 100) if tracker.may_try(float(at_ms))]
+    assert tries == [1100, 2200, 3300]
+
+
+@given(size=sizes, slow_ms=st.floats(10, 1e4), cloud_ms=st.floats(0, 1e3))
+def test_a_message_that_is_much_faster_is_believed_at_once(size, slow_ms, cloud_ms):
+    tracker = LinkTracker()
+    for _ in range(10):
+        tracker.saw(size, slow_ms, cloud_ms, 0.0)
+    tracker.saw(size, slow_ms / 10, cloud_ms / 10, 0.0)
+    assert tracker.expected_ms(size, 0.0) == pytest.approx((slow_ms + cloud_ms) / 10, rel=0.01)
