@@ -8,6 +8,7 @@ import grpc
 from hybridge.closing import Closing
 from hybridge.errors import DataError, RefusedError, TransportError
 from hybridge.runtime.clock import limit_ms
+from hybridge.runtime.edge.lines import Lines
 from hybridge.runtime.wire import checksum, oip
 from hybridge.runtime.wire import oip_pb2 as pb
 from hybridge.runtime.wire.message import REFUSALS, Message, Reply, UnsentError
@@ -34,7 +35,8 @@ _OPTIONS = [
 class GrpcTransport(Closing):
     """Asks a cloud over one gRPC connection, which it makes on first use and mends by itself.
 
-    May be used from several threads at once.
+    One over which nothing is heard any more is left for a new one, see `Lines`. May be used from
+    several threads at once.
 
     Args:
         target: Where the cloud listens, such as ``cloud.example:8001``.
@@ -66,11 +68,10 @@ class GrpcTransport(Closing):
         self._names = dict(names or {})
         self._version = version
         self.timeout_ms = limit_ms(timeout_ms, "timeout_ms")
-        self._channel = open_channel(target, tls, _OPTIONS, insecure=insecure)
         self._headers = None if token is None else authorization(token)
-        # Bytes in and out: the sizes that cross are then known without a second serialisation.
-        self._infer = self._channel.unary_unary(
-            f"/{oip.SERVICE}/ModelInfer", request_serializer=bytes, response_deserializer=bytes
+        self._lines = Lines(
+            lambda: open_channel(target, tls, _OPTIONS, insecure=insecure),
+            f"/{oip.SERVICE}/ModelInfer",
         )
 
     def send(self, message: Message, timeout_ms: float | None = None) -> Reply:
@@ -82,16 +83,27 @@ class GrpcTransport(Closing):
         within_ms = self.timeout_ms if timeout_ms is None else limit_ms(timeout_ms, "timeout_ms")
         request, sent_checksum = self._request(message)
         try:
-            response: bytes = self._infer(
-                request, timeout=max(within_ms, 0.0) / 1e3, metadata=self._headers
-            )
-        except grpc.RpcError as error:
-            raise self._translated(error, within_ms) from error
+            response = self._call(request, within_ms)
         except ValueError as error:  # raised for a closed channel, and for nothing else
             raise UnsentError(
                 f"the transport to {self.target} is closed; make a new one"
             ) from error
         return self._reply(response, message, sent_checksum)
+
+    def _call(self, request: bytes, within_ms: float) -> bytes:
+        with self._lines.taken() as line:
+            try:
+                response: bytes = line.infer(
+                    request, timeout=max(within_ms, 0.0) / 1e3, metadata=self._headers
+                )
+            except grpc.RpcError as error:
+                if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+                    self._lines.silent(line)
+                else:
+                    self._lines.heard()
+                raise self._translated(error, within_ms) from error
+        self._lines.heard()
+        return response
 
     def _request(self, message: Message) -> tuple[bytes, int]:
         request = oip.to_request(message)
@@ -135,4 +147,4 @@ class GrpcTransport(Closing):
 
     def close(self) -> None:
         """Close the connection, cancelling what is under way."""
-        self._channel.close()
+        self._lines.close()
