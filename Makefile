@@ -8,14 +8,13 @@ BIN := $(VENV)/bin
 PROTO := src/hybridge/runtime/wire/oip.proto
 # The oldest compiler that the declared protobuf reads the output of.
 PROTO_TOOLS := grpcio-tools==1.66.2 setuptools==80.9.0
-# `pairs` trains for hours, and `policies` needs a bundle: run by themselves; `fuzz` and `field` have
-# targets of their own.
-NO_BENCHMARKS := $(patsubst %,benchmarks/%.py,common pairs policies fuzz field)
+# `pairs` trains for hours, and is run by itself; others have targets of their own.
+NO_BENCHMARKS := $(patsubst %,benchmarks/%.py,common pairs fuzz faults field policies)
 BENCHMARKS := $(filter-out $(NO_BENCHMARKS),$(wildcard benchmarks/*.py))
 # What the field test and policies are shown with.
 PAIR := runs/cifar10-resnet
 
-.PHONY: demo test test-slow lint bench fuzz field proto docs
+.PHONY: demo test test-slow lint bench fuzz faults field policies proto docs
 
 demo: $(VENV)/ready-demo
 	$(BIN)/hybridge demo
@@ -38,6 +37,12 @@ bench: $(VENV)/ready-dev
 fuzz: $(VENV)/ready-dev
 	$(BIN)/python benchmarks/fuzz.py wire
 	$(BIN)/python benchmarks/fuzz.py bundle
+
+faults: $(VENV)/ready-dev
+	$(BIN)/python benchmarks/faults.py --page docs/results/faults.md
+
+policies: $(VENV)/ready-dev $(PAIR)/bundle
+	$(BIN)/python benchmarks/policies.py $(PAIR)/bundle --page docs/results/policies.md
 
 # Takes root, `ip` and `tc`.
 field: $(VENV)/ready-dev $(PAIR)/bundle

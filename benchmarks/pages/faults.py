@@ -20,7 +20,7 @@ def write_page(target: Path, tallies: Mapping[str, Tally]) -> None:
     target.write_text(f"""# Faults
 
 ```bash
-python benchmarks/faults.py --rounds 1000 --page docs/results/faults.md
+make faults
 ```
 
 What becomes of requests when link or cloud fail: `hybridge serve` as a process of its own, real
