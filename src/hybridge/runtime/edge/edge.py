@@ -71,11 +71,15 @@ class EdgeRuntime(Closing):
         codecs: Others than the plan's that messages may be encoded with, each as the link is;
             needs the rehearsal, and each must have been rehearsed.
         breaker: When a cloud that fails is left alone; the defaults where None.
+        trusted_keys: PEM files of public keys, one of which must have signed the bundle, where
+            it is given as a directory; None asks for no signature.
 
     Raises:
         ConfigError: ``timeout_ms`` is NaN, ``pace`` knows no speed for a program's layers, or the
-            bundle knows too little for ``policy`` or ``codecs``, or ``pictures`` lack a log.
-        BundleError: The bundle, or an edge program's file, is missing or damaged.
+            bundle knows too little for ``policy`` or ``codecs``, or ``pictures`` lack a log; or
+            one of ``trusted_keys`` is none, or they come with a bundle that is loaded already.
+        BundleError: The bundle, or an edge program's file, is missing or damaged, or none of
+            ``trusted_keys`` has signed it.
         UnknownNameError: The plan names a codec that does not exist.
     """
 
@@ -94,9 +98,14 @@ class EdgeRuntime(Closing):
         policy: Policy | None = None,
         codecs: Sequence[str] = (),
         breaker: BreakerSettings | None = None,
+        trusted_keys: Sequence[str | Path] | None = None,
     ) -> None:
-        if not isinstance(bundle, Bundle):
-            bundle = load_bundle(bundle, place="edge", rehearsal=bool(codecs) or policy is not None)
+        if isinstance(bundle, Bundle):
+            if trusted_keys is not None:
+                raise ConfigError("signatures are checked at load: load_bundle(..., trusted_keys=)")
+        else:
+            needs = bool(codecs) or policy is not None
+            bundle = load_bundle(bundle, place="edge", rehearsal=needs, trusted_keys=trusted_keys)
         self.plan = bundle.plan
         self._cloud = cloud
         if pictures is not None and log is None:
