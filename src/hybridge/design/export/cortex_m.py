@@ -18,16 +18,15 @@ from numpy.typing import NDArray
 
 from hybridge.design.export import firmware
 from hybridge.design.export.c_source import CSource, write_c
-from hybridge.design.export.static_memory import MemoryPlan, entry_in_c, plan_memory
+from hybridge.design.export.edge_program import SCORE, EdgeProgram, edge_program
+from hybridge.design.export.firmware_project import BASE, BOTH, write_project
+from hybridge.design.export.static_memory import MemoryPlan, plan_memory
 from hybridge.errors import ConfigError, SignatureError
 from hybridge.files import write_json
 from hybridge.plan.bundle import Bundle
-from hybridge.plan.choosers import ScoreThreshold
-from hybridge.plan.plan import Fork, Plan, Step
 from hybridge.plan.program import Program
 from hybridge.plan.tensors import Frozen
 
-SCORE = "score"
 TOLERANCE = 1e-4
 _MIB = 1024 * 1024
 _S_PER_IMAGE = 120.0
@@ -88,7 +87,8 @@ class CortexMReport(Frozen):
             has "under 2 %" in time); None without a router.
         extra_ram_percent: What it adds to data, arena and used stack.
         extra_flash_percent: What it adds to text and data.
-        equal_decisions: Images on which "keep" or "send" is as onnxruntime's score says.
+        equal_decisions: Images on which "keep" or "send" is as onnxruntime's score says; None
+            without a threshold.
     """
 
     program: str
@@ -123,84 +123,39 @@ def export_cortex_m(
         SignatureError: The images are not what the program takes.
     """
     memory = memory or Memory()
-    program = edge_program(bundle.plan)
-    _check_images(program, images)
+    edge = edge_program(bundle.plan)
+    _check_images(edge.program, images)
     firmware.check_tools()
-    expected = _expected(program, images)
-    source = write_c(program)
-    plans = _plans(program, source)
+    expected = _expected(edge.program, images)
+    source = write_c(edge.program)
+    plans = _plans(edge, source)
     _check_memory(source, plans, memory)
     folder = Path(folder)
-    write_project(folder, program, source, plans, threshold_of(bundle.plan))
+    write_project(folder, edge, source, plans)
     (folder / "images.bin").write_bytes(np.ascontiguousarray(images).tobytes())
     firmware.build(folder, {name.upper(): value for name, value in memory})
     reports: dict[str, ProgramReport] = {}
-    answers: dict[str, Answers] = {}
+    equal = None
     for name, plan in plans.items():
         firmware.run(folder, name, timeout_s=60 + _S_PER_IMAGE * len(images))
-        wanted = np.concatenate([expected[output] for output in _outputs(program, name)], axis=1)
-        answers[name], reports[name] = _measured(folder, name, plan, wanted)
-    report = _joined(program, reports, memory, len(images))
-    if (both := answers.get(BOTH)) is not None:
-        threshold = threshold_of(bundle.plan)
-        at = _score_column(program)
-        equal = (both[:, at] > threshold) == (expected[SCORE][:, 0] > threshold)
-        report = report.model_copy(update={"equal_decisions": int(equal.sum())})
+        outputs = edge.outputs(score=name == BOTH)
+        wanted = np.concatenate([expected[output] for output in outputs], axis=1)
+        answers, reports[name] = _measured(folder, name, plan, wanted)
+        if name == BOTH and edge.threshold is not None:
+            scores = answers[:, edge.column(SCORE)], expected[SCORE][:, 0]
+            sent, meant = (score > edge.threshold for score in scores)
+            equal = int((sent == meant).sum())
+    report = _joined(edge.program, reports, memory, len(images), equal)
     write_json(folder / "report.json", report.model_dump())
     return report
 
 
-BASE, BOTH = "base", "base-and-router"
-_ENTRIES = {BASE: "network_base", BOTH: "network_run"}
-
-
-def edge_program(plan: Plan) -> Program:
-    """Return the program that a microcontroller runs: the only one that a plan has on the edge.
-
-    Raises:
-        ConfigError: There is another number of them, it does not read pixels, or an output is not
-            float32.
-    """
-    programs = plan.programs_at("edge")
-    if len(programs) != 1 or not isinstance(plan.root, Step) or plan.root.place != "edge":
-        names = [program.name for program in programs]
-        raise ConfigError(
-            f"expected a bundle that begins with its one program on the edge, got {names}; "
-            "export a base and its router: hybridge train RECIPE"
-        )
-    (program,) = programs
-    inputs = [spec.dtype for spec in program.inputs]
-    if inputs != ["uint8"] or {spec.dtype for spec in program.outputs} != {"float32"}:
-        raise ConfigError(
-            f"expected a program from uint8 pixels to float32 outputs, but {program.name!r} takes "
-            f"{inputs} and gives {[spec.dtype for spec in program.outputs]}"
-        )
-    return program
-
-
-def threshold_of(plan: Plan) -> float:
-    """Return the score above which a plan sends; 0 where it does not choose by score."""
-    node = plan.root.then if isinstance(plan.root, Step) else None
-    if isinstance(node, Fork) and isinstance(node.chooser, ScoreThreshold):
-        return node.chooser.threshold
-    return 0.0
-
-
-def _outputs(program: Program, name: str) -> list[str]:
-    outputs = [spec.name for spec in program.outputs]
-    return outputs if name == BOTH else [output for output in outputs if output != SCORE]
-
-
-def _score_column(program: Program) -> int:
-    names = [spec.name for spec in program.outputs]
-    before = program.outputs[: names.index(SCORE)]
-    return sum(spec.bytes_per_item // 4 for spec in before)
-
-
-def _plans(program: Program, source: CSource) -> dict[str, MemoryPlan]:
+def _plans(edge: EdgeProgram, source: CSource) -> dict[str, MemoryPlan]:
     """Return the programs to build: the base alone and, where there is a score, with its router."""
-    names = [BASE, BOTH] if SCORE in source.outputs else [BASE]
-    return {name: plan_memory(source, _outputs(program, name)) for name in names}
+    plans = {BASE: plan_memory(source, edge.outputs(score=False))}
+    if edge.has_score:
+        plans[BOTH] = plan_memory(source, edge.outputs())
+    return plans
 
 
 def _check_images(program: Program, images: NDArray[np.uint8]) -> None:
@@ -226,78 +181,6 @@ def _check_memory(source: CSource, plans: dict[str, MemoryPlan], memory: Memory)
                 f"RAM; at {plan.peak} {plan.peak_bytes:,} are in use at once; choose a smaller "
                 "network or resolution"
             )
-
-
-def write_project(
-    folder: Path,
-    program: Program,
-    source: CSource,
-    plans: dict[str, MemoryPlan],
-    threshold: float,
-) -> None:
-    """Write sources, linker script and Makefile of the firmware to a folder."""
-    folder.mkdir(parents=True, exist_ok=True)
-    firmware.copy_firmware("cortex_m", folder)
-    entries = [entry_in_c(source, plan, _ENTRIES[name]) for name, plan in plans.items()]
-    (folder / "network.c").write_text(
-        "\n".join([_NODES_ALONE, source.head, '#include "network.h"\n', *entries])
-    )
-    base, both = (_numbers(program, name) for name in (BASE, BOTH))
-    (folder / "network.h").write_text(
-        _HEADER.format(
-            program=program.name,
-            sha256=program.sha256,
-            pixel_bytes=program.inputs[0].bytes_per_item,
-            shape=" x ".join(map(str, program.inputs[0].shape)),
-            base=base,
-            both=both,
-            outputs=", ".join(f"{spec.name} {list(spec.shape)}" for spec in program.outputs),
-            score=_score_column(program) if SCORE in source.outputs else -1,
-            threshold=_float_in_c(threshold),
-        )
-    )
-
-
-# Each node stays a function of its own, the same for whoever calls it: so that base and router
-# are compiled alike in both programs.
-_NODES_ALONE = "#define EMX_NODE_FN static __attribute__((noipa, unused))\n"
-_HEADER = """\
-/* Program {program!r}, written by hybridge export --target cortex-m. */
-#ifndef NETWORK_H
-#define NETWORK_H
-
-#include <math.h>
-#include <stdint.h>
-
-#define NETWORK_SHA256 "{sha256}"
-/* One image: uint8, {shape}. */
-#define NETWORK_PIXEL_BYTES {pixel_bytes}
-/* Outputs, one after the other: {outputs}. */
-#define NETWORK_OUTPUTS {both}
-#define NETWORK_BASE_OUTPUTS {base}
-/* Where the score stands among them, -1 for nowhere; above the threshold, ask the cloud. */
-#define NETWORK_SCORE {score}
-#define NETWORK_THRESHOLD {threshold}
-
-/* Runs base and router, and writes all outputs. */
-void network_run(const uint8_t *pixels, float *outputs);
-
-/* Runs the base alone, and writes all outputs but the score. */
-void network_base(const uint8_t *pixels, float *outputs);
-
-#endif
-"""
-
-
-def _numbers(program: Program, name: str) -> int:
-    wanted = _outputs(program, name)
-    return sum(spec.bytes_per_item // 4 for spec in program.outputs if spec.name in wanted)
-
-
-def _float_in_c(value: float) -> str:
-    if np.isinf(value):
-        return "INFINITY" if value > 0 else "(-INFINITY)"
-    return f"({float(np.float32(value)).hex()}f)"
 
 
 def _expected(program: Program, images: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
@@ -350,6 +233,8 @@ def read_answers(path: Path) -> tuple[list[int], Answers, int]:
     """
     try:
         *lines, last = [line.split() for line in path.read_text().splitlines()]
+        if last[0] != "stack" or any(line[0] != "answer" for line in lines):
+            raise ValueError("no line of the stack at its end")
         counts = [int(line[1]) for line in lines]
         answers = np.array([[float.fromhex(word) for word in line[2:]] for line in lines])
         return counts, answers, int(last[1])
@@ -361,7 +246,11 @@ def read_answers(path: Path) -> tuple[list[int], Answers, int]:
 
 
 def _joined(
-    program: Program, reports: dict[str, ProgramReport], memory: Memory, images: int
+    program: Program,
+    reports: dict[str, ProgramReport],
+    memory: Memory,
+    images: int,
+    equal_decisions: int | None,
 ) -> CortexMReport:
     base = reports[BASE]
     both = reports.get(BOTH)
@@ -381,6 +270,7 @@ def _joined(
         extra_flash_percent=_percent(
             both.text_bytes + both.data_bytes, base.text_bytes + base.data_bytes
         ),
+        equal_decisions=equal_decisions,
     )
 
 

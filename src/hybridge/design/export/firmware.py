@@ -46,9 +46,10 @@ def check_tools() -> None:
         )
 
 
-def copy_firmware(name: str, folder: Path) -> None:
-    """Copy the firmware files called ``name`` that come with Hybridge to a folder."""
-    for item in (files("hybridge") / "firmware" / name).iterdir():
+def copy_firmware(folder: Path) -> None:
+    """Copy the firmware that comes with Hybridge to a folder: the board's, and the serial link."""
+    shipped = files("hybridge") / "firmware"
+    for item in (*(shipped / "cortex_m").iterdir(), *shipped.iterdir()):
         if item.is_file():
             (folder / item.name).write_bytes(item.read_bytes())
 

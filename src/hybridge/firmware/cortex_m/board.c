@@ -47,20 +47,70 @@ void board_exit(int status) {
     }
 }
 
-/* The first CMSDK timer, which counts down at 25 MHz. */
+/* CMSDK timers, which count down at 25 MHz: the first counts instructions, the second is a clock. */
 typedef struct {
     volatile uint32_t control, value, reload;
 } timer;
 #define TIMER0 ((timer *)0x40000000u)
+#define TIMER1 ((timer *)0x40001000u)
 #define INSTRUCTIONS_PER_TICK 40u
+#define TICKS_PER_MS 25000u
+
+static void start(timer *of) {
+    of->control = 0;
+    of->reload = UINT32_MAX;
+    of->value = UINT32_MAX;
+    of->control = 1;
+}
 
 void board_start_counting(void) {
-    TIMER0->control = 0;
-    TIMER0->reload = UINT32_MAX;
-    TIMER0->value = UINT32_MAX;
-    TIMER0->control = 1;
+    start(TIMER0);
 }
 
 uint32_t board_instructions(void) {
     return (UINT32_MAX - TIMER0->value) * INSTRUCTIONS_PER_TICK;
+}
+
+static uint32_t last_ticks;
+static uint64_t ticks;
+
+void board_start_clock(void) {
+    start(TIMER1);
+    last_ticks = UINT32_MAX;
+    ticks = 0;
+}
+
+uint32_t board_ms(void) {
+    const uint32_t now = TIMER1->value;
+    ticks += last_ticks - now;
+    last_ticks = now;
+    return (uint32_t)(ticks / TICKS_PER_MS);
+}
+
+/* The first CMSDK UART. */
+typedef struct {
+    volatile uint32_t data, state, control, interrupts, divider;
+} uart;
+#define UART0 ((uart *)0x40004000u)
+enum { TRANSMIT_FULL = 1, RECEIVE_FULL = 2, TRANSMIT_AND_RECEIVE = 3, DIVIDER_115200 = 217 };
+
+void board_serial_start(void) {
+    UART0->divider = DIVIDER_115200;
+    UART0->control = TRANSMIT_AND_RECEIVE;
+}
+
+void board_serial_write(const uint8_t *bytes, uint32_t count) {
+    for (uint32_t i = 0; i < count; ++i) {
+        while (UART0->state & TRANSMIT_FULL) {
+        }
+        UART0->data = bytes[i];
+    }
+}
+
+uint32_t board_serial_read(uint8_t *bytes, uint32_t room) {
+    uint32_t count = 0;
+    while (count < room && (UART0->state & RECEIVE_FULL)) {
+        bytes[count++] = (uint8_t)UART0->data;
+    }
+    return count;
 }

@@ -1,4 +1,4 @@
-/* What the programs need of the board: files and exit by semihosting, and a count of instructions.
+/* What the programs need of the board: files and exit by semihosting, a clock, a serial port.
  *
  * Written for QEMU's mps2-an500. On a board of your own, replace board.c, start.c and the linker
  * script by your vendor's; network.c needs nothing of this file.
@@ -31,6 +31,21 @@ void board_start_counting(void);
 /* Returns how many instructions were executed since, to the next 40; true under `-icount shift=0`
  * alone, where each instruction takes a nanosecond of the timer's time. Wraps after 2^32. */
 uint32_t board_instructions(void);
+
+/* Starts the clock of board_ms. */
+void board_start_clock(void);
+
+/* Returns the time in milliseconds; call it at least every two minutes. */
+uint32_t board_ms(void);
+
+/* Gets the first UART ready. */
+void board_serial_start(void);
+
+/* Sends, and waits until all is sent. */
+void board_serial_write(const uint8_t *bytes, uint32_t count);
+
+/* Returns how many bytes had come, without waiting. */
+uint32_t board_serial_read(uint8_t *bytes, uint32_t room);
 
 /* Returns the most bytes of stack that were ever used. */
 uint32_t board_stack_bytes(void);
