@@ -254,7 +254,7 @@ def main() -> None:
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--data", default=f"parquet:{data_root()}/cifar10/test.parquet")
     parser.add_argument("--trace", action="append", type=Path)
-    parser.add_argument("--requests", type=int, default=150)
+    parser.add_argument("--requests", type=int, default=200)
     parser.add_argument("--rate", type=float, default=5.0, help="requests a second")
     parser.add_argument("--deadline-ms", type=float)
     parser.add_argument("--json", type=Path, help="file to write the figures to")
