@@ -90,6 +90,14 @@ def test_stack_that_is_too_small_ends_in_a_fault_that_says_so(exported, tmp_path
 
 @needs_tools
 @pytest.mark.usefixtures("written_once")
+def test_folder_that_cannot_be_written_is_an_error(bundle, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match="cannot write the project"):
+        export_cortex_m(bundle, tmp_path / "file", images(1))
+
+
+@needs_tools
+@pytest.mark.usefixtures("written_once")
 @pytest.mark.parametrize(
     ("memory", "message"),
     [

@@ -46,7 +46,7 @@ def ask(project, pixels, port, timeout_s=120, **settings):
     (project / "asked.txt").unlink(missing_ok=True)
     words = [f"{name}={value}" for name, value in {"RETRY_MS": RETRY_MS, **settings}.items()]
     done = subprocess.run(
-        ["make", "-s", "-W", "ask.c", "ask", f"SERIAL={port}", *words],
+        ["make", "-s", "ask", f"SERIAL={port}", *words],
         cwd=project,
         capture_output=True,
         text=True,

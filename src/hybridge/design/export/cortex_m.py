@@ -131,8 +131,11 @@ def export_cortex_m(
     plans = _plans(edge, source)
     _check_memory(source, plans, memory)
     folder = Path(folder)
-    write_project(folder, edge, source, plans)
-    (folder / "images.bin").write_bytes(np.ascontiguousarray(images).tobytes())
+    try:
+        write_project(folder, edge, source, plans)
+        (folder / "images.bin").write_bytes(np.ascontiguousarray(images).tobytes())
+    except OSError as error:
+        raise ConfigError(f"cannot write the project to {folder}: {error}") from error
     firmware.build(folder, {name.upper(): value for name, value in memory})
     reports: dict[str, ProgramReport] = {}
     equal = None
