@@ -69,21 +69,21 @@ def bundles(settings: argparse.Namespace, folder: Path) -> Iterator[tuple[str, B
             yield name, random_bundle(str(architecture), confidence, settings.seed, folder / name)
 
 
-def row(name: str, bundle: Bundle, told: CortexMReport) -> Row:
-    both = told.base_and_router or told.base
-    return {
-        "what": f"{name}, {bundle.plan.programs[told.program].macs / 1e6:.2f} M MACs",
-        "base_instructions_m": told.base.instructions / 1e6,
-        "both_instructions_m": both.instructions / 1e6,
-        "extra_percent": told.extra_instructions_percent or 0.0,
-        "text": f"{told.base.text_bytes} → {both.text_bytes}",
-        "data": f"{told.base.data_bytes} → {both.data_bytes}",
-        "bss": f"{told.base.bss_bytes} → {both.bss_bytes}",
-        "arena": f"{told.base.arena_bytes} → {both.arena_bytes}",
-        "stack": f"{told.base.stack_bytes} → {both.stack_bytes}",
-        "difference": f"{max(told.base.largest_difference, both.largest_difference):.1e}",
-        "equal_decisions": "none" if told.equal_decisions is None else str(told.equal_decisions),
-    }
+def rows_of(name: str, bundle: Bundle, told: CortexMReport) -> Iterator[Row]:
+    macs_m = bundle.plan.programs[told.program].macs / 1e6
+    for what, program in (("base", told.base), ("base and router", told.base_and_router)):
+        if program is not None:
+            yield {
+                "what": f"{name} ({macs_m:.2f} M MACs): {what}",
+                "instructions_m": program.instructions / 1e6,
+                "extra_percent": 100 * (program.instructions / told.base.instructions - 1),
+                "text": str(program.text_bytes),
+                "data": str(program.data_bytes),
+                "bss": str(program.bss_bytes),
+                "arena": str(program.arena_bytes),
+                "stack": str(program.stack_bytes),
+                "difference": f"{program.largest_difference:.1e}",
+            }
 
 
 def main() -> None:
@@ -106,7 +106,7 @@ def main() -> None:
                     raise
                 print(f"left out: {error}")
                 return
-            rows.append(row(name, bundle, told))
+            rows += rows_of(name, bundle, told)
     report("A base and its router on a Cortex-M7", rows, settings)
 
 
