@@ -1,0 +1,200 @@
+"""What a program computes, step by step, with what was seen of every value on given images."""
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+from numpy.typing import NDArray
+from onnx import numpy_helper
+
+from hybridge.design.export.c_source import for_one_input
+from hybridge.design.export.tflite_file import Array
+from hybridge.errors import ConfigError
+from hybridge.plan.program import Program
+
+LOGITS = "logits"
+#: What may be written into the step before it, and what takes it so.
+_FUSES = {
+    "Relu": ("Conv", "Gemm", "MatMul", "Add"),
+    "Relu6": ("Conv", "Gemm", "MatMul", "Add"),
+    "HardSigmoid": ("Conv",),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A node of the graph.
+
+    Attributes:
+        kind: Its operator.
+        name: What a message calls it.
+        inputs: Names of the values that it reads, constants among them.
+        output: Name of the value that it gives.
+        attributes: By name.
+        fused: The activation that is a part of it, or None.
+    """
+
+    kind: str
+    name: str
+    inputs: tuple[str, ...]
+    output: str
+    attributes: dict[str, Any] = field(default_factory=dict)
+    fused: str | None = None
+
+
+@dataclass(frozen=True)
+class Steps:
+    """A program for one input.
+
+    Attributes:
+        input: Name of the value of the pixels.
+        pixels: Height, width and channels.
+        nodes: In the order they run.
+        constants: By name.
+        ranges: Least and most of every value, on the images.
+        shapes: Of every value, with a batch of one, channels first.
+        logits: Name of the logits.
+    """
+
+    input: str
+    pixels: tuple[int, ...]
+    nodes: tuple[Step, ...]
+    constants: dict[str, Array]
+    ranges: dict[str, tuple[float, float]]
+    shapes: dict[str, tuple[int, ...]]
+    logits: str = LOGITS
+
+    def range(self, name: str) -> tuple[float, float]:
+        """Return the least and the most of a value that was seen."""
+        return self.ranges[name]
+
+    def until(self, output: str) -> list[Step]:
+        """Return the steps that a value needs, activations fused into what they follow."""
+        needed, wanted = [], {output}
+        for step in reversed(self.nodes):
+            if step.output in wanted:
+                needed.append(step)
+                wanted |= set(step.inputs)
+        return _fused([self._named(step) for step in _hard_swishes(needed[::-1])], output)
+
+    def _named(self, step: Step) -> Step:
+        """Call a clip between 0 and 6 by its name; any other keeps its own."""
+        if step.kind != "Clip":
+            return step
+        ends = [float(self.constants.get(name, np.nan)) for name in step.inputs[1:]]
+        return replace(step, kind="Relu6", inputs=step.inputs[:1]) if ends == [0, 6] else step
+
+    def weights(self, step: Step) -> tuple[Array, Array]:
+        """Return weights and bias of a convolution or a linear layer, outputs first."""
+        if step.inputs[1] not in self.constants:
+            raise ConfigError(f"node {step.name!r} reads weights that are computed, not constant")
+        weights = self.constants[step.inputs[1]].astype(np.float64)
+        if step.kind == "MatMul" or (step.kind == "Gemm" and not step.attributes.get("transB")):
+            weights = weights.T
+        bias = np.zeros(len(weights))
+        if len(step.inputs) > 2:
+            bias = self.constants[step.inputs[2]].astype(np.float64)
+        return weights, bias
+
+
+def read_steps(program: Program, images: NDArray[np.uint8]) -> Steps:
+    """Return what a program does, with ranges by images.
+
+    Args:
+        program: From pixels ``(B, H, W, C)``.
+        images: Pixels ``(N, H, W, C)``, some hundred.
+
+    Raises:
+        ConfigError: The program cannot be run for one input, or gives no logits.
+    """
+    model = for_one_input(program)
+    nodes = [_step(node) for node in model.graph.node]
+    constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    if LOGITS not in {step.output for step in nodes}:
+        raise ConfigError(
+            f"expected a program with an output {LOGITS!r}, got "
+            f"{[spec.name for spec in program.outputs]}"
+        )
+    ranges, shapes = _seen(model, program.inputs[0].name, images)
+    input_ = program.inputs[0]
+    return Steps(input_.name, input_.shape, tuple(nodes), constants, ranges, shapes)
+
+
+def _step(node: onnx.NodeProto) -> Step:
+    attributes = {item.name: onnx.helper.get_attribute_value(item) for item in node.attribute}
+    name = node.name or node.output[0]
+    return Step(node.op_type, name, tuple(filter(None, node.input)), node.output[0], attributes)
+
+
+def _seen(
+    model: onnx.ModelProto, input_: str, images: NDArray[np.uint8]
+) -> tuple[dict[str, tuple[float, float]], dict[str, tuple[int, ...]]]:
+    """Run the images with every value as an output."""
+    known = {value.name for value in model.graph.output}
+    names = [name for node in model.graph.node for name in node.output if name]
+    model.graph.output.extend(onnx.ValueInfoProto(name=n) for n in names if n not in known)
+    options: Any = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.log_severity_level = 4
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    low, high = dict.fromkeys(names, np.inf), dict.fromkeys(names, -np.inf)
+    shapes: dict[str, tuple[int, ...]] = {}
+    for image in images:
+        for name, value in zip(names, session.run(names, {input_: image[None]}), strict=True):
+            shapes[name] = value.shape
+            low[name] = min(low[name], float(value.min()))
+            high[name] = max(high[name], float(value.max()))
+    return {name: (low[name], high[name]) for name in names}, shapes
+
+
+def _readers(steps: list[Step]) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for step in steps:
+        for name in step.inputs:
+            counts[name] = counts.get(name, 0) + 1
+    return counts
+
+
+def _hard_swishes(steps: list[Step]) -> list[Step]:
+    """Join every hard sigmoid and the product with what it reads."""
+    gates = {step.output: step for step in steps if step.kind == "HardSigmoid"}
+    joined, gone = [], set()
+    for step in steps:
+        if step.kind == "Mul" and len(step.inputs) == 2:
+            for gate, other in (step.inputs, step.inputs[::-1]):
+                if gate in gates and gates[gate].inputs == (other,):
+                    step = replace(step, kind="HardSwish", inputs=(other,))
+                    gone.add(gate)
+                    break
+        joined.append(step)
+    return [step for step in joined if step.output not in gone]
+
+
+def _fused(steps: list[Step], output: str) -> list[Step]:
+    """Join activations and the step before, where nothing else reads what lies between."""
+    readers = _readers(steps)
+    place: dict[str, int] = {}
+    joined: list[Step] = []
+    for step in steps:
+        at = place.get(step.inputs[0]) if step.inputs else None
+        before = joined[at] if at is not None else None
+        if (
+            before is not None
+            and at is not None
+            and before.kind in _FUSES.get(step.kind, ())
+            and before.fused is None
+            and readers[before.output] == 1
+            and before.output != output
+        ):
+            attributes = before.attributes | step.attributes
+            joined[at] = replace(before, output=step.output, fused=step.kind, attributes=attributes)
+            place[step.output] = at
+            continue
+        place[step.output] = len(joined)
+        joined.append(step)
+    return joined
