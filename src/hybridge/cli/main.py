@@ -13,6 +13,7 @@ from hybridge.cli.devices import devices
 from hybridge.cli.emulate import emulate
 from hybridge.cli.estimate import estimate
 from hybridge.cli.evaluate import evaluate
+from hybridge.cli.export import export
 from hybridge.cli.gateway import gateway
 from hybridge.cli.group import Commands
 from hybridge.cli.links import links
@@ -51,6 +52,7 @@ for _command in (
     estimate,
     emulate,
     show,
+    export,
     serve,
     run,
     gateway,

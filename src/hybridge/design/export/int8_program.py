@@ -8,12 +8,11 @@ Images lie row by row with their channels last; an ONNX program has channels fir
 four-dimensional tensor is turned around while it is translated.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-import onnx
 
 from hybridge.design.export.integer_layers import connect16, integer_layer
 from hybridge.design.export.micro_router import Linear

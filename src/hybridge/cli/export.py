@@ -1,0 +1,173 @@
+"""``hybridge export``."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hybridge.cli.output import check_folder, show_facts
+from hybridge.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from hybridge.data.dataset import Dataset
+    from hybridge.design.export.cortex_m import CortexMReport
+    from hybridge.design.export.tflm import TflmReport
+    from hybridge.plan.bundle import Bundle
+
+
+class Target(StrEnum):
+    """What a microcontroller runs."""
+
+    TFLM = "tflm"
+    CORTEX_M = "cortex-m"
+
+
+def export(
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="The bundle's folder.")],
+    target: Annotated[
+        Target,
+        typer.Option(
+            help="tflm: 8-bit integers for TensorFlow Lite for Microcontrollers; "
+            "cortex-m: C in floating point, run in QEMU."
+        ),
+    ],
+    data: Annotated[
+        str,
+        typer.Option(
+            metavar="KIND:PATH",
+            help="Images to calibrate and to compare on: parquet:PATH, folder:PATH, arrays:PATH "
+            "or digits.",
+        ),
+    ],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of what is written.", show_default="BUNDLE-TARGET")
+    ] = None,
+    images: Annotated[
+        int | None,
+        typer.Option(min=1, help="Images to compare on.", show_default="1000, or 100 in QEMU"),
+    ] = None,
+    calibration: Annotated[
+        int, typer.Option(min=1, help="Images before those that give the ranges of integers.")
+    ] = 256,
+    device: Annotated[
+        str, typer.Option(help="Whose memory limits the size: a preset, or a .json file.")
+    ] = "stm32f746",
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Write a base and its router for a microcontroller, and prove them on this machine.
+
+    Both run on the images, and are compared with the bundle's own program; sizes are checked
+    against the device's memory. What is written lies in one folder, with report.json. The first
+    images of the data give the ranges of integers, those that follow are compared on.
+
+    \b
+    Examples:
+      hybridge export runs/demo/bundle --target tflm --data digits
+      hybridge export runs/demo/bundle --target cortex-m --data digits --images 10
+    """
+    from hybridge.cli.inputs import open_source
+    from hybridge.plan.bundle import load_bundle
+
+    folder = out or bundle.with_name(f"{bundle.name}-{target}")
+    check_folder("--out", folder)
+    loaded = load_bundle(bundle)
+    opened = open_source(data, loaded.plan)
+    report: BaseModel
+    if target is Target.TFLM:
+        tflm = _export_tflm(loaded, folder, opened, images or 1000, calibration, device)
+        report, facts = tflm, _tflm_facts(tflm)
+    else:
+        cortex = _export_cortex_m(loaded, folder, opened, images or 100, device)
+        report, facts = cortex, _cortex_m_facts(cortex)
+    if json:
+        from hybridge.cli.output import plain, show_json
+
+        show_json(plain(report))
+    else:
+        show_facts({**facts, "written": str(folder)})
+
+
+def _export_tflm(
+    bundle: "Bundle", folder: Path, data: "Dataset", images: int, calibration: int, device: str
+) -> "TflmReport":
+    import numpy as np
+
+    from hybridge.cost.device import device_named
+    from hybridge.design.export.tflm import LEAST_IMAGES, Images, export_tflm
+
+    if len(data) <= LEAST_IMAGES:
+        raise ConfigError(
+            f"--data: expected more than {LEAST_IMAGES} images to calibrate and to compare on, "
+            f"got {len(data)}"
+        )
+    first = min(calibration, len(data) - 1)
+    last = min(first + images, len(data))
+    rows = np.arange(first, last)
+    held_out = Images(data.pixels(rows), data.labels[rows])
+    return export_tflm(
+        bundle, folder, data.pixels(np.arange(first)), held_out, device_named(device)
+    )
+
+
+def _export_cortex_m(
+    bundle: "Bundle", folder: Path, data: "Dataset", images: int, device: str
+) -> "CortexMReport":
+    import numpy as np
+
+    from hybridge.cost.device import device_named
+    from hybridge.design.export.cortex_m import Memory, export_cortex_m
+
+    limits = device_named(device).memory
+    memory = None
+    if limits is not None:
+        memory = Memory(
+            flash_bytes=int(limits.flash_bytes.value), ram_bytes=int(limits.sram_bytes.value)
+        )
+    return export_cortex_m(bundle, folder, data.pixels(np.arange(min(images, len(data)))), memory)
+
+
+def _tflm_facts(report: "TflmReport") -> dict[str, str]:
+    facts = {"program": report.program, "base": _sized(report.base)}
+    if report.router_arena_percent is not None and report.router_flash_percent is not None:
+        facts["with router"] = (
+            f"{_sized(report.hybrid)}: {report.router_arena_percent:.2f} % more arena, "
+            f"{report.router_flash_percent:.2f} % more flash"
+        )
+    if report.threshold_integer is not None:
+        facts["threshold"] = f"{report.threshold_integer} in integers, {report.threshold:.4g}"
+    found = report.agreement
+    if found is None:
+        return facts
+    facts["same class"] = f"{found.same_class:.2%} of {found.images} images"
+    if found.float_accuracy is not None:
+        facts["accuracy"] = (
+            f"{found.integer_accuracy:.2%}, in floating point {found.float_accuracy:.2%}"
+        )
+    if found.equal_decisions is not None:
+        facts["same decision"] = (
+            f"{found.equal_decisions:.2%}; by the router alone {found.router_decisions:.2%}; "
+            f"{found.near_threshold} within a step of the threshold"
+        )
+    return facts
+
+
+def _sized(size: "BaseModel") -> str:
+    numbers: dict[str, int] = size.model_dump()
+    return f"{numbers['flash_bytes']:,} bytes of flash, {numbers['arena_bytes']:,} of arena"
+
+
+def _cortex_m_facts(report: "CortexMReport") -> dict[str, str]:
+    facts = {"program": report.program}
+    for name, size in (("base", report.base), ("with router", report.base_and_router)):
+        if size is not None:
+            facts[name] = (
+                f"text {size.text_bytes:,}, data {size.data_bytes:,}, bss {size.bss_bytes:,}, "
+                f"stack {size.stack_bytes:,} bytes; {size.instructions:,.0f} instructions"
+            )
+            facts[f"{name} differs by"] = f"{size.largest_difference:.1e}"
+    if report.extra_instructions_percent is not None:
+        facts["router adds"] = f"{report.extra_instructions_percent:.2f} % of instructions"
+    return facts

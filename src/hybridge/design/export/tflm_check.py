@@ -1,0 +1,165 @@
+"""Whether a network in integers fits its board, and still answers as it did."""
+
+import numpy as np
+import onnx
+import onnx.utils
+import onnxruntime
+from numpy.typing import NDArray
+
+from hybridge.cost.device import Device
+from hybridge.design.export.c_source import for_one_input
+from hybridge.design.export.edge_program import SCORE, EdgeProgram
+from hybridge.design.export.onnx_steps import LOGITS
+from hybridge.design.export.tflite_file import Array, TFLiteFile
+from hybridge.design.export.tflm_run import MicroInterpreter
+from hybridge.errors import ConfigError
+from hybridge.plan.tensors import Frozen
+from hybridge.progress import track
+
+
+class Size(Frozen):
+    """What a network takes.
+
+    Attributes:
+        flash_bytes: Of its file: weights and graph; the kernels' code comes on top.
+        arena_bytes: Of working memory, as the interpreter of a 64-bit machine counts it.
+    """
+
+    flash_bytes: int
+    arena_bytes: int
+
+
+class Agreement(Frozen):
+    """How alike the float network and the one in integers are.
+
+    Attributes:
+        images: That were compared.
+        same_class: Share of images on which both say the same.
+        float_accuracy: Of the float network; None without labels.
+        integer_accuracy: Of the one in integers; None without labels.
+        equal_decisions: Share of images on which both keep, or both send; None without a router.
+        near_threshold: Images whose float score is within one integer step of the threshold.
+        unequal_elsewhere: Images that are decided otherwise and are not among those.
+        router_decisions: Share of images on which the router in integers decides as the float
+            router does of the same logits: what the router alone changes.
+        coverage_float: Share of images that the float network keeps.
+        coverage_integer: Share that the one in integers keeps.
+    """
+
+    images: int
+    same_class: float
+    float_accuracy: float | None = None
+    integer_accuracy: float | None = None
+    equal_decisions: float | None = None
+    near_threshold: int | None = None
+    unequal_elsewhere: int | None = None
+    router_decisions: float | None = None
+    coverage_float: float | None = None
+    coverage_integer: float | None = None
+
+
+def check_limits(name: str, file: TFLiteFile, size: Size, device: Device) -> None:
+    """Raise `ConfigError` where a network does not fit; names the layer that takes the most."""
+    if device.memory is None:
+        return
+    limits = (
+        (
+            "SRAM",
+            size.arena_bytes,
+            device.memory.sram_bytes.value,
+            file.written_bytes(),
+            "fewer channels or smaller images before it",
+        ),
+        (
+            "flash",
+            size.flash_bytes,
+            device.memory.flash_bytes.value,
+            file.weight_bytes(),
+            "a smaller architecture",
+        ),
+    )
+    for what, needs, has, by_layer, help_ in limits:
+        if needs > has:
+            layer, most = max(by_layer, key=lambda pair: pair[1])
+            raise ConfigError(
+                f"{name} needs {needs:,} bytes of {what}, {device.name} has {has:,.0f}; layer "
+                f"{layer!r} alone takes {most:,}: choose {help_}"
+            )
+
+
+def agreement(
+    edge: EdgeProgram,
+    content: bytes,
+    pixels: NDArray[np.uint8],
+    labels: NDArray[np.int64] | None,
+    scales: tuple[float, ...],
+) -> Agreement:
+    """Run images through both, and compare.
+
+    Args:
+        edge: The float network.
+        content: The file of the one in integers.
+        pixels: ``(N, H, W, C)``.
+        labels: ``(N,)``, or None.
+        scales: Of the integers of its logits, and of its score where there is one.
+    """
+    interpreter = MicroInterpreter(content, "the hybrid")
+    session = onnxruntime.InferenceSession(
+        str(edge.program.path), providers=["CPUExecutionProvider"]
+    )
+    names = [LOGITS, SCORE][: len(scales)]
+    floats: list[list[Array]] = [[] for _ in names]
+    integers: list[list[Array]] = [[] for _ in names]
+    for image in track(pixels, "in integers", total=len(pixels)):
+        for column, value in zip(
+            floats, session.run(names, {edge.program.inputs[0].name: image[None]}), strict=True
+        ):
+            column.append(value.reshape(-1))
+        shifted = (image.astype(np.int16) - 128).astype(np.int8)
+        for column, value in zip(integers, interpreter.run(shifted[None], len(names)), strict=True):
+            column.append(value.reshape(-1))
+    wanted = [np.array(column) for column in floats]
+    got = [np.array(column) * scale for column, scale in zip(integers, scales, strict=True)]
+    return _compared(edge, wanted, got, labels, scales)
+
+
+def _router_scores(edge: EdgeProgram, logits: Array) -> Array:
+    """Return the float router's scores ``(N,)`` of given logits ``(N, C)``."""
+    part = onnx.utils.Extractor(for_one_input(edge.program)).extract_model([LOGITS], [SCORE])
+    session = onnxruntime.InferenceSession(
+        part.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    given = logits.astype(np.float32)
+    return np.array([session.run([SCORE], {LOGITS: one[None]})[0].item() for one in given])
+
+
+def _compared(
+    edge: EdgeProgram,
+    wanted: list[Array],
+    got: list[Array],
+    labels: NDArray[np.int64] | None,
+    scales: tuple[float, ...],
+) -> Agreement:
+    classes = [logits[0].argmax(axis=1) for logits in (wanted, got)]
+    judged = [None if labels is None else float((said == labels).mean()) for said in classes]
+    found = Agreement(
+        images=len(classes[0]),
+        same_class=float((classes[0] == classes[1]).mean()),
+        float_accuracy=judged[0],
+        integer_accuracy=judged[1],
+    )
+    if len(scales) == 1 or edge.threshold is None:
+        return found
+    sent = [scores[1][:, 0] > edge.threshold for scores in (wanted, got)]
+    alone = _router_scores(edge, got[0]) > edge.threshold
+    near = np.abs(wanted[1][:, 0] - edge.threshold) <= scales[1]
+    return found.model_copy(
+        update={
+            "equal_decisions": float((sent[0] == sent[1]).mean()),
+            "near_threshold": int(near.sum()),
+            "unequal_elsewhere": int(((sent[0] != sent[1]) & ~near).sum()),
+            "router_decisions": float((sent[1] == alone).mean()),
+            "coverage_float": float(1 - sent[0].mean()),
+            "coverage_integer": float(1 - sent[1].mean()),
+        }
+    )
