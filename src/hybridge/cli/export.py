@@ -131,10 +131,13 @@ def _export_cortex_m(
 
 def _tflm_facts(report: "TflmReport") -> dict[str, str]:
     facts = {"program": report.program, "base": _sized(report.base)}
-    if report.router_arena_percent is not None and report.router_flash_percent is not None:
-        facts["with router"] = (
-            f"{_sized(report.hybrid)}: {report.router_arena_percent:.2f} % more arena, "
-            f"{report.router_flash_percent:.2f} % more flash"
+    if report.router_in_c is not None:
+        facts["router in C"] = (
+            f"{_sized(report.router_in_c)}: {report.router_arena_percent:.2f} % and "
+            f"{report.router_flash_percent:.2f} % of the base's"
+        )
+        facts["both in one file"] = (
+            f"{_sized(report.hybrid)}: {report.hybrid_arena_percent:.2f} % more arena"
         )
     if report.threshold_integer is not None:
         facts["threshold"] = f"{report.threshold_integer} in integers, {report.threshold:.4g}"
@@ -156,7 +159,7 @@ def _tflm_facts(report: "TflmReport") -> dict[str, str]:
 
 def _sized(size: "BaseModel") -> str:
     numbers: dict[str, int] = size.model_dump()
-    return f"{numbers['flash_bytes']:,} bytes of flash, {numbers['arena_bytes']:,} of arena"
+    return f"{numbers['flash_bytes']:,} bytes of flash, {numbers['arena_bytes']:,} of memory"
 
 
 def _cortex_m_facts(report: "CortexMReport") -> dict[str, str]:

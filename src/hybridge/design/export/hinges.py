@@ -2,7 +2,7 @@
 
 A weight of a layer is a whole number of steps, `STEP` of the largest. Rounded one by one, the
 factors of a function's hinges would add up their errors. Here each is chosen by what those before
-it left over, so that at every knot the sum is off by half a step of slope over one interval at most.
+it left over, so that at every knot the sum is off by half a step of slope over one interval.
 """
 
 import math

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from hybridge.design.export.equalise import GATED, SWISH_LEAST, equalise
 from hybridge.design.export.integer_layers import connect16, integer_layer
 from hybridge.design.export.micro_router import Linear
 from hybridge.design.export.onnx_steps import Step, Steps
@@ -64,11 +65,13 @@ class Translation:
         file: Where it is written.
         steps: What it does, with ranges.
         values: What was translated, by the name of the ONNX value.
+        readers: Operators that read a value, by its name.
     """
 
     file: TFLiteFile
     steps: Steps
     values: dict[str, Value | Scaled] = field(default_factory=dict)
+    readers: dict[str, set[str]] = field(default_factory=dict)
 
     def integers(self, name: str) -> Value:
         """Return a value in integers; pixels that are only scaled are written first."""
@@ -80,7 +83,11 @@ class Translation:
     def output(self, step: Step, shape: Sequence[int], fixed: Quantisation | None = None) -> Value:
         """Return a new tensor for what a step gives, by its range."""
         gate = _GATE if step.fused == "HardSigmoid" else None
-        quantisation = fixed or gate or _activation(*self.steps.range(step.output))
+        low, high = self.steps.range(step.output)
+        if self.readers.get(step.output) == {"HardSwish"}:
+            # A hard swish makes 0 of all that is below: no integers are spent on it.
+            low = max(low, SWISH_LEAST)
+        quantisation = fixed or gate or _activation(low, high)
         tensor = self.file.tensor(step.name, shape, "int8", quantisation)
         return Value(tensor, tuple(shape), quantisation)
 
@@ -106,7 +113,11 @@ def translate(steps: Steps, file: TFLiteFile, output: str) -> Value:
     channels = np.ones(steps.pixels[-1])
     run.values[steps.input] = Scaled(channels, 0 * channels)
     run.values["$pixels"] = Value(tensor, (1, *steps.pixels), _PIXEL)
-    for step in steps.until(output):
+    run.steps, todo = equalise(steps, steps.until(output))
+    for step in todo:
+        for name in step.inputs:
+            run.readers.setdefault(name, set()).add(step.kind)
+    for step in todo:
         if step.kind not in _translations.names():
             raise _unsupported(step, f"operator {step.kind} has no counterpart here")
         run.values[step.output] = _translations.get(step.kind)(run, step)
@@ -114,7 +125,7 @@ def translate(steps: Steps, file: TFLiteFile, output: str) -> Value:
 
 
 def _unsupported(step: Step, why: str) -> ConfigError:
-    known = ", ".join(sorted(_translations.names()))
+    known = ", ".join(sorted(set(_translations.names()) - {GATED}))
     return ConfigError(
         f"node {step.name!r} cannot be written for TensorFlow Lite for Microcontrollers: {why}; "
         f"build the base from {known}, or export it with --target cortex-m"
@@ -340,6 +351,23 @@ def _activate(run: Translation, step: Step) -> Value:
     options = "HardSwishOptions" if step.kind == "HardSwish" else ""
     kind = {"HardSwish": "HARD_SWISH"}.get(step.kind, step.kind.upper())
     run.file.operator(kind, (reads.tensor,), (gives.tensor,), options)
+    return gives
+
+
+@_operator(GATED)
+def _gated(run: Translation, step: Step) -> Value:
+    """Write a hard swish whose channels were multiplied: a gate that undoes it, and a product."""
+    reads = run.integers(step.inputs[0])
+    gate = Value(
+        run.file.tensor(f"{step.name}.gate", reads.shape, "int8", _GATE), reads.shape, _GATE
+    )
+    opens = 1 / (6 * step.attributes["factors"])
+    half = np.full(opens.shape, 0.5)
+    label = replace(step, name=f"{step.name}.gate", fused=None)
+    _convolve(run, label, reads, opens.reshape(1, 1, 1, -1), half, gate, depthwise=True)
+    gives = run.output(step, reads.shape)
+    tensors = (reads.tensor, gate.tensor)
+    run.file.operator("MUL", tensors, (gives.tensor,), "MulOptions", fusedActivationFunction=0)
     return gives
 
 

@@ -13,6 +13,7 @@ give the probabilities ``exp(-a_i)``, and the entropy, the sum of ``a_i exp(-a_i
 logits that are divided by ``T`` is a difference of such logarithms, and of ``d_2 / T``.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -24,8 +25,9 @@ from hybridge.design.export.sorting import Comparators, sorting_network
 from hybridge.design.export.tflite_file import Array
 from hybridge.errors import ConfigError
 
-#: Hinges of ``exp``, and where it ends, as a multiple of the temperature; hinges of ``log``.
-EXP_HINGES, EXP_END, LOG_HINGES = 24, 8.0, 16
+#: Hinges of ``exp`` in sums and in probabilities; where it ends, as a multiple of the temperature;
+#: hinges of ``log``.
+SUM_HINGES, EXP_HINGES, EXP_END, LOG_HINGES = 24, 44, 8.0, 16
 #: Log-odds that the confidence's are never below: there, nothing is sent.
 REACH = 16.0
 
@@ -91,7 +93,7 @@ class MicroRouter:
     @property
     def tables(self) -> range:
         """The layers of tables, whose weights are whole steps by design."""
-        return range(self.exact, self.exact + 4)
+        return range(self.exact, min(self.exact + 4, len(self.layers) - 1))
 
     def units(self, logits: Array) -> list[Array]:
         """Return what each layer gives, of logits ``(B, C)``; the last is the score ``(B, 1)``."""
@@ -150,7 +152,11 @@ def build_micro_router(parts: RouterParts, least_logit: float) -> MicroRouter:
     gaps = numbers.rows([0] * (count - 1)) - numbers.rows(slice(1, None))
     tables = _Tables(parts)
     costs, anchor = tables.costs(layers, gaps)
-    layers.made.append(_score(layers, parts, tables.summary(layers, costs, anchor)))
+    if parts.hidden:
+        layers.made.append(_score(layers, parts, tables.summary(layers, costs, anchor)))
+    else:
+        assert anchor is not None, "a router without layers is a confidence"
+        layers.made.append(anchor * parts.slope + parts.offset)
     return MicroRouter(tuple(layers.made), exact, tables.end)
 
 
@@ -167,39 +173,48 @@ def _compared(layers: _Layers, numbers: Linear, comparators: Comparators) -> Lin
     return kept.rows(other) + more.mixed(order)
 
 
+class _Exp:
+    """Hinges of ``exp(-x)``, and of what else is made of the same hinges."""
+
+    def __init__(self, count: int, end: float) -> None:
+        self._end = end
+        self.knots = exp_knots(count, end)
+        self.scales = exp_scales(self.knots)
+
+    def hinges(self, numbers: Linear) -> Linear:
+        """Return ``scale * (knot - number)`` of every number and knot, number by number."""
+        count = len(numbers)
+        each = np.repeat(-np.eye(count), len(self.knots), axis=0)
+        return (numbers.mixed(each) + np.tile(self.knots, count)) * np.tile(self.scales, count)
+
+    def exp(self, temperature: float = 1.0) -> Array:
+        """Return factors of the hinges for ``exp(-x / T)``."""
+        return self._factors(lambda x: np.exp(-x / temperature), 1 / temperature**2)
+
+    def entropy(self) -> Array:
+        """Return factors of the hinges for ``x exp(-x)``."""
+        return self._factors(lambda x: x * np.exp(-x), -2.0)
+
+    def _factors(self, function: Callable[[Array], Array], bend: float) -> Array:
+        # A line between knots is off to the side that the function bends to; half of that is
+        # taken off. Its bend falls as exp(-x) does, and knots are set by that.
+        error = bend / (4 * len(self.knots) ** 2)
+
+        def values(x: Array) -> Array:
+            inside = function(x) - error * (x > 0)
+            return np.asarray(np.where(x >= self._end, 0.0, inside))
+
+        return falling(values, self.knots, self.scales)
+
+
 class _Tables:
     """Exponentials and logarithms, for one router."""
 
     def __init__(self, parts: RouterParts) -> None:
         self.parts = parts
         self.end = EXP_END * max(1.0, parts.temperature if parts.measure else 1.0)
-        self.knots = exp_knots(EXP_HINGES, self.end)
-        self.scales = exp_scales(self.knots)
-
-    def _hinges(self, numbers: Linear) -> Linear:
-        """Return ``scale * (knot - number)`` of every number and knot, number by number."""
-        count = len(numbers)
-        each = np.repeat(-np.eye(count), len(self.knots), axis=0)
-        return (numbers.mixed(each) + np.tile(self.knots, count)) * np.tile(self.scales, count)
-
-    def _exp(self, temperature: float = 1.0) -> Array:
-        """Return factors of the hinges for ``exp(-x / T)``."""
-        error = 1 / (4 * len(self.knots) ** 2)
-
-        def values(x: Array) -> Array:
-            # A line between knots is too large; half of that is taken off.
-            lowered = np.maximum(np.exp(-x / temperature) - error * (x > 0), 0)
-            return np.asarray(np.where(x >= self.end, 0.0, lowered))
-
-        return falling(values, self.knots, self.scales)
-
-    def _entropy(self) -> Array:
-        """Return factors of the hinges for ``x exp(-x)``."""
-        return falling(
-            lambda x: np.asarray(np.where(x >= self.end, 0.0, x * np.exp(-x))),
-            self.knots,
-            self.scales,
-        )
+        self._sum = _Exp(SUM_HINGES, self.end)
+        self._each = _Exp(EXP_HINGES, self.end)
 
     def costs(self, layers: _Layers, gaps: Linear) -> tuple[Linear, Linear | None]:
         """Return ``-log`` of every probability, sorted, and the confidence's log-odds, if any.
@@ -209,14 +224,14 @@ class _Tables:
             gaps: How far each sorted logit is below the first, ``C - 1`` numbers.
         """
         measure, temperature = self.parts.measure, self.parts.temperature
-        asked = [gaps, self._hinges(gaps)]
+        asked = [gaps, self._sum.hinges(gaps)]
         if measure:
             inner = gaps.rows(slice(1, None)) - gaps.rows([0] * (len(gaps) - 1))
-            asked.append(self._hinges(inner))
+            asked.append(self._sum.hinges(inner))
         gaps, falls, *below = layers.after(*asked)
-        totals = [falls.total(self._exp()) + 1.0]
+        totals = [falls.total(self._sum.exp()) + 1.0]
         if measure:
-            tempered = self._exp(temperature)
+            tempered = self._sum.exp(temperature)
             totals.append(below[0].total(tempered) + (1.0 if measure == "top1" else 2.0))
         if measure == "margin":
             totals.append(falls.total(tempered) + 1.0)
@@ -240,21 +255,18 @@ class _Tables:
         """Return entropy and largest probabilities, then the log-odds plus `REACH`, if any."""
         anchors = [] if anchor is None else [anchor + REACH]
         costs, *anchors = layers.after(costs, *anchors)
-        hinges, *anchors = layers.after(self._hinges(costs), *anchors)
-        entropy = hinges.total(self._entropy())
-        each = hinges.mixed(np.kron(np.eye(len(costs)), self._exp()))
+        hinges, *anchors = layers.after(self._each.hinges(costs), *anchors)
+        entropy = hinges.total(self._each.entropy())
+        each = hinges.mixed(np.kron(np.eye(len(costs)), self._each.exp()))
         return [_joined([entropy, each.rows(slice(self.parts.reads - 1))]), *anchors]
 
 
 def _score(layers: _Layers, parts: RouterParts, held: list[Linear]) -> Linear:
     """Return the score, from the summary and the log-odds plus `REACH`, if any."""
-    if parts.hidden:
-        held = layers.after(*held)
+    held = layers.after(*held)
     for weights, bias in parts.hidden:
         held = layers.after(held[0].mixed(weights) + bias, *held[1:])
-    score = held[0].mixed(parts.head[0]) + parts.head[1] if parts.hidden else None
+    score = held[0].mixed(parts.head[0]) + parts.head[1]
     if len(held) == 1:
-        assert score is not None, "a router without layers is a confidence"
         return score
-    anchor = held[1] * parts.slope + (parts.offset - parts.slope * REACH)
-    return anchor if score is None else score + anchor
+    return score + (held[1] * parts.slope + (parts.offset - parts.slope * REACH))

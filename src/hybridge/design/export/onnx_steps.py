@@ -54,6 +54,7 @@ class Steps:
         nodes: In the order they run.
         constants: By name.
         ranges: Least and most of every value, on the images.
+        channels: Least and most of every channel, ``(C,)`` each, of values that have channels.
         shapes: Of every value, with a batch of one, channels first.
         logits: Name of the logits.
     """
@@ -63,6 +64,7 @@ class Steps:
     nodes: tuple[Step, ...]
     constants: dict[str, Array]
     ranges: dict[str, tuple[float, float]]
+    channels: dict[str, tuple[Array, Array]]
     shapes: dict[str, tuple[int, ...]]
     logits: str = LOGITS
 
@@ -117,9 +119,11 @@ def read_steps(program: Program, images: NDArray[np.uint8]) -> Steps:
             f"expected a program with an output {LOGITS!r}, got "
             f"{[spec.name for spec in program.outputs]}"
         )
-    ranges, shapes = _seen(model, program.inputs[0].name, images)
     input_ = program.inputs[0]
-    return Steps(input_.name, input_.shape, tuple(nodes), constants, ranges, shapes)
+    low, high, shapes = _seen(model, input_.name, images)
+    ranges = {name: (float(low[name].min()), float(high[name].max())) for name in low}
+    channels = {name: (low[name], high[name]) for name in low if len(shapes[name]) == 4}
+    return Steps(input_.name, input_.shape, tuple(nodes), constants, ranges, channels, shapes)
 
 
 def _step(node: onnx.NodeProto) -> Step:
@@ -130,8 +134,8 @@ def _step(node: onnx.NodeProto) -> Step:
 
 def _seen(
     model: onnx.ModelProto, input_: str, images: NDArray[np.uint8]
-) -> tuple[dict[str, tuple[float, float]], dict[str, tuple[int, ...]]]:
-    """Run the images with every value as an output."""
+) -> tuple[dict[str, Array], dict[str, Array], dict[str, tuple[int, ...]]]:
+    """Return least, most and shape of every value, channel by channel where it has channels."""
     known = {value.name for value in model.graph.output}
     names = [name for node in model.graph.node for name in node.output if name]
     model.graph.output.extend(onnx.ValueInfoProto(name=n) for n in names if n not in known)
@@ -142,14 +146,17 @@ def _seen(
     session = onnxruntime.InferenceSession(
         model.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
-    low, high = dict.fromkeys(names, np.inf), dict.fromkeys(names, -np.inf)
+    low: dict[str, Array] = {}
+    high: dict[str, Array] = {}
     shapes: dict[str, tuple[int, ...]] = {}
     for image in images:
         for name, value in zip(names, session.run(names, {input_: image[None]}), strict=True):
+            axes = (0, 2, 3) if value.ndim == 4 else None
+            least, most = np.atleast_1d(value.min(axis=axes)), np.atleast_1d(value.max(axis=axes))
             shapes[name] = value.shape
-            low[name] = min(low[name], float(value.min()))
-            high[name] = max(high[name], float(value.max()))
-    return {name: (low[name], high[name]) for name in names}, shapes
+            low[name] = np.minimum(low.get(name, least), least)
+            high[name] = np.maximum(high.get(name, most), most)
+    return low, high, shapes
 
 
 def _readers(steps: list[Step]) -> dict[str, int]:

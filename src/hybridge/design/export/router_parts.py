@@ -67,14 +67,18 @@ def read_router(steps: Steps) -> RouterParts:
     class_count = steps.shapes[LOGITS][1]
     temperature = next((v for k, v in scalars.items() if k.endswith("temperature")), 1.0)
     *hidden, head = weights if weights else [(np.zeros((1, 1)), np.zeros(1))]
+    measure, offset = _measure(after, scalars, bool(layers)), scalars.get("anchor.offset", 0.0)
+    if measure is not None and not head[0].any():
+        # Shrunk to nothing: the confidence alone decides.
+        hidden, offset = [], offset + float(head[1][0])
     return RouterParts(
         class_count,
         tuple(hidden),
         head,
-        _measure(after, scalars, bool(layers)),
+        measure,
         temperature,
         scalars.get("anchor.slope", 1.0),
-        scalars.get("anchor.offset", 0.0),
+        offset,
     )
 
 

@@ -3,9 +3,10 @@
 ::
 
     base.tflite, router.tflite   the two apart: pixels to logits, logits to a score
-    hybrid.tflite                both in one, what is flashed
-    hybridge_model.c, .h         the same as a C array, with shapes, scales and the threshold
-    hybridge_example.cc          a sketch
+    hybrid.tflite                both in one file
+    hybridge_model.c, .h         the base as a C array, with shapes, scales and the threshold
+    hybridge_router.c, .h        the router in plain C, to the bit the same as router.tflite
+    hybridge_example.cc          a sketch that runs the two
     report.json                  what `export_tflm` returns
 """
 
@@ -23,6 +24,7 @@ from hybridge.design.export.int8_program import LOGIT_LEVELS, Value, translate
 from hybridge.design.export.integer_layers import IntegerLayer, quantise, write_layers
 from hybridge.design.export.micro_router import build_micro_router
 from hybridge.design.export.onnx_steps import LOGITS, Steps, read_steps
+from hybridge.design.export.router_in_c import constant_bytes, scratch_bytes, write_router
 from hybridge.design.export.router_parts import read_router
 from hybridge.design.export.tflite_file import Array, TFLiteFile
 from hybridge.design.export.tflm_check import Agreement, Size, agreement, check_limits
@@ -48,8 +50,10 @@ class TflmReport(Frozen):
         base: Size of the base alone.
         router: Size of the router alone; None without a router.
         hybrid: Size of both in one file.
-        router_arena_percent: What the router adds to the base's arena; the paper has 0.85 %.
+        router_in_c: Size of the router in C: constants, and scratch in place of an arena.
+        router_arena_percent: What the router in C adds to the base's arena; the paper has 0.85 %.
         router_flash_percent: What it adds to the base's flash.
+        hybrid_arena_percent: What the router adds to the base's arena in one file with it.
         router_macs: Multiply-accumulates of the router's layers.
         router_error: Largest difference between the router's score in floating point and by these
             layers, before they are rounded, on the calibration images.
@@ -66,8 +70,10 @@ class TflmReport(Frozen):
     base: Size
     router: Size | None
     hybrid: Size
+    router_in_c: Size | None
     router_arena_percent: float | None
     router_flash_percent: float | None
+    hybrid_arena_percent: float | None
     router_macs: int | None
     router_error: float | None
     threshold: float | None
@@ -123,8 +129,7 @@ def export_tflm(
     made = _translated(edge, calibration)
     sizes = {name: _size(file, name) for name, file in made.files.items()}
     if device is not None:
-        for name in ("base", "hybrid"):
-            check_limits(name, made.files[name], sizes[name], device)
+        check_limits("the base", made.files["base"], sizes["base"], device)
     compared = None
     if held_out is not None:
         on_step("the held-out images, in both")
@@ -132,7 +137,7 @@ def export_tflm(
             edge, made.files["hybrid"].pack(), held_out.pixels, held_out.labels, made.scales
         )
     report = _report(edge, made, sizes, len(calibration), compared, device)
-    _write(Path(folder), bundle, edge, made, report)
+    _write(Path(folder), bundle.plan.class_names, edge, made, report)
     return report
 
 
@@ -174,7 +179,7 @@ def _translated(edge: EdgeProgram, calibration: NDArray[np.uint8]) -> _Made:
             f"the router of {edge.program.name!r} is not one that is known here: its score differs "
             f"by {error:.3g} from the translated one; train it with hybridge train"
         )
-    layers = quantise(router, step, seen[LOGITS])
+    layers = quantise(router, step, seen[LOGITS], edge.threshold)
     hybrid, logits = _base(edge, steps)
     hybrid.outputs.append(write_layers(hybrid, layers, logits.tensor))
     alone = TFLiteFile(f"router of {edge.program.name}")
@@ -215,14 +220,21 @@ def _report(
     base, hybrid = sizes["base"], sizes["hybrid"]
     scale = made.layers[-1].gives if made.layers else None
     routed = scale is not None
+    in_c: Size | None = None
+    if routed:
+        in_c = Size(flash_bytes=constant_bytes(made.layers), arena_bytes=scratch_bytes(made.layers))
     return TflmReport(
         program=edge.program.name,
         operators=tuple(made.files["hybrid"].kinds),
         base=base,
         router=sizes.get("router"),
         hybrid=hybrid,
-        router_arena_percent=_percent(hybrid.arena_bytes, base.arena_bytes) if routed else None,
-        router_flash_percent=_percent(hybrid.flash_bytes, base.flash_bytes) if routed else None,
+        router_in_c=in_c,
+        router_arena_percent=_share(None if in_c is None else in_c.arena_bytes, base.arena_bytes),
+        router_flash_percent=_share(None if in_c is None else in_c.flash_bytes, base.flash_bytes),
+        hybrid_arena_percent=_share(
+            hybrid.arena_bytes - base.arena_bytes if routed else None, base.arena_bytes
+        ),
         router_macs=sum(layer.weights.size for layer in made.layers) if routed else None,
         router_error=made.error,
         threshold=edge.threshold if routed else None,
@@ -234,8 +246,8 @@ def _report(
     )
 
 
-def _percent(with_: float, without: float) -> float:
-    return 100 * (with_ / without - 1)
+def _share(part: int | None, whole: int) -> float | None:
+    return None if part is None else 100 * part / whole
 
 
 def _threshold(edge: EdgeProgram, scale: float | None) -> int | None:
@@ -246,18 +258,19 @@ def _threshold(edge: EdgeProgram, scale: float | None) -> int | None:
 
 
 def _write(
-    folder: Path, bundle: Bundle, edge: EdgeProgram, made: _Made, report: TflmReport
+    folder: Path, names: tuple[str, ...], edge: EdgeProgram, made: _Made, report: TflmReport
 ) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name, file in made.files.items():
-        if name in ("base", "hybrid") or report.router is not None:
-            (folder / f"{name}.tflite").write_bytes(file.pack())
-    content = made.files["hybrid"].pack()
+        (folder / f"{name}.tflite").write_bytes(file.pack())
+    content = made.files["base"].pack()
     write_c_array(folder, content)
+    if made.layers:
+        write_router(folder, made.layers)
     height, width, channels = edge.program.inputs[0].shape
     numbers = {
         "model_bytes": len(content),
-        "arena_bytes": report.hybrid.arena_bytes,
+        "arena_bytes": report.base.arena_bytes,
         "pixel_bytes": height * width * channels,
         "height": height,
         "width": width,
@@ -267,6 +280,6 @@ def _write(
         "score_scale": report.score_scale,
         "threshold": report.threshold_integer,
     }
-    write_header(folder, numbers, bundle.plan.class_names)
-    write_sketch(folder, report.operators, report.threshold_integer is not None)
+    write_header(folder, numbers, names)
+    write_sketch(folder, made.files["base"].kinds, report.threshold_integer is not None)
     write_json(folder / "report.json", report.model_dump(mode="json"))

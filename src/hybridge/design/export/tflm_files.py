@@ -58,6 +58,7 @@ def write_sketch(folder: Path, operators: Sequence[str], has_score: bool) -> Non
     (folder / "hybridge_example.cc").write_text(
         _SKETCH.replace("@COUNT@", str(len(operators)))
         .replace("@METHODS@", methods)
+        .replace("@ROUTER@", '#include "hybridge_router.h"\n' if has_score else "")
         .replace("@DECIDE@", _DECIDE if has_score else _KEEP)
     )
 
@@ -72,11 +73,11 @@ def _escaped(name: str) -> str:
 
 
 _HEADER = """\
-/* A base and its router for TensorFlow Lite for Microcontrollers, written by Hybridge.
+/* A base for TensorFlow Lite for Microcontrollers, and how its router decides; by Hybridge.
  *
  * Input 0: pixels, int8: each byte of an image, less 128, row by row, channels last.
- * Output 0: logits, int16. Output 1, where there is one: the router's score, int16.
- * An image is sent to the cloud where its score is greater than HYBRIDGE_THRESHOLD.
+ * Output 0: logits, int16. hybridge_router_score makes a score of them: an image is sent to the
+ * cloud where it is greater than HYBRIDGE_THRESHOLD.
  */
 #ifndef HYBRIDGE_MODEL_H
 #define HYBRIDGE_MODEL_H
@@ -97,7 +98,8 @@ extern const unsigned char hybridge_model[HYBRIDGE_MODEL_BYTES];
 """
 
 _DECIDE = """\
-  if (interpreter->output(1)->data.i16[0] > HYBRIDGE_THRESHOLD) {
+  static int16_t scratch[HYBRIDGE_ROUTER_NUMBERS];
+  if (hybridge_router_score(logits, scratch) > HYBRIDGE_THRESHOLD) {
     /* Ask the cloud here: hybridge_link.h sends the pixels through `hybridge gateway`.
      * Where it does not answer in time, the base's own answer below stands. */
   }"""
@@ -108,7 +110,7 @@ _SKETCH = """\
 #include <cstdint>
 
 #include "hybridge_model.h"
-#include "tensorflow/lite/micro/micro_interpreter.h"
+@ROUTER@#include "tensorflow/lite/micro/micro_interpreter.h"
 #include "tensorflow/lite/micro/micro_mutable_op_resolver.h"
 #include "tensorflow/lite/schema/schema_generated.h"
 
@@ -134,8 +136,8 @@ int hybridge_classify(const uint8_t* pixels) {
     input[i] = static_cast<int8_t>(pixels[i] - 128);
   }
   if (interpreter->Invoke() != kTfLiteOk) return -1;
-@DECIDE@
   const int16_t* logits = interpreter->output(0)->data.i16;
+@DECIDE@
   int best = 0;
   for (int i = 1; i < HYBRIDGE_CLASSES; i++) {
     if (logits[i] > logits[best]) best = i;
