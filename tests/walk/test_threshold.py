@@ -13,21 +13,25 @@ from hybridge.walk.threshold import (
     Fixed,
     HoldsCoverage,
     RecentScores,
+    SpendsBudget,
     WorthIt,
     parse_policy,
     policy_at_work,
 )
 
+MESSAGE_BYTES = 1000
 GAINS = Gains(tuple(range(100)), (-math.inf, 50.0, 80.0), (0.0, 5.0, 30.0))
 
 
 def kept(policy, scores, own=0.0, gap_ms=10.0, extra_ms=None):
-    """Which of a stream's inputs a policy keeps."""
+    """Which of a stream's inputs a policy keeps; what it sends is asked for."""
     found = []
     for turn, score in enumerate(scores):
         threshold = policy.threshold(own, extra_ms, 0.0, turn * gap_ms)
         found.append(bool(score <= threshold))
         policy.decided(float(score), not found[-1], turn * gap_ms)
+        if not found[-1]:
+            policy.spent(MESSAGE_BYTES)
     return np.array(found)
 
 
@@ -124,6 +128,56 @@ def test_a_budget_of_bytes_stops_when_it_is_spent():
         policy.spent(1000)
     assert policy.threshold(-1.0, None, 0.0, 0.0) == math.inf
     assert policy.threshold(-1.0, None, 0.0, 3.6e6) < math.inf
+
+
+def spent_each_hour(policy, message_bytes, hours=6, gap_ms=1000.0):
+    """What goes in each hour, in bytes, where scores are uniform."""
+    rng, found = np.random.default_rng(2), [0] * hours
+    for turn, score in enumerate(rng.random(int(hours * 3.6e6 / gap_ms)).tolist()):
+        now_ms = turn * gap_ms
+        sent = score > policy.threshold(0.5, None, 0.0, now_ms)
+        policy.decided(score, sent, now_ms)
+        if sent:
+            policy.spent(message_bytes)
+            found[int(now_ms / 3.6e6)] += message_bytes
+    return found
+
+
+@pytest.mark.parametrize("message_bytes", [10_000, 30_000])
+def test_a_message_larger_than_what_is_saved_up_stops_no_budget_of_bytes(message_bytes):
+    policy = policy_at_work(Budget(bytes_per_hour=100_000), None)  # 8,333 in five minutes
+    spent = spent_each_hour(policy, message_bytes)
+    assert 0.75 * 600_000 <= sum(spent) <= 600_000 + message_bytes
+    assert min(spent) > 0
+
+
+def test_a_message_larger_than_an_hours_budget_is_paid_off_over_hours():
+    policy = policy_at_work(Budget(bytes_per_hour=100_000), None)
+    spent = spent_each_hour(policy, 300_000, hours=12)
+    assert 600_000 <= sum(spent) <= 1_500_000
+
+
+def test_scores_that_are_all_alike_at_the_top_do_not_stop_a_budget():
+    scores = np.minimum(np.random.default_rng(3).random(36_000), 0.98)  # an hour at 10 a second
+    policy = policy_at_work(Budget(queries_per_hour=300), None)
+    sent = ~kept(policy, scores, own=math.inf, gap_ms=100.0)
+    assert 0.9 * 300 <= sent.sum() <= 300 + 300 / 12
+    assert (scores[sent] == 0.98).mean() > 0.9
+
+
+def test_a_budget_of_one_in_a_thousand_goes_to_the_hardest():
+    scores = np.random.default_rng(4).random(72_000)
+    policy = SpendsBudget(Budget(queries_per_hour=36), scores[:4096].tolist())
+    sent = ~kept(policy, scores, gap_ms=100.0)
+    assert 0.8 * 72 <= sent.sum() <= 72 + 3
+    assert np.median(scores[sent]) > 0.9985  # of 1/256 at random, it would be 0.998
+
+
+def test_what_was_wanted_and_not_asked_costs_a_budget_nothing():
+    policy = policy_at_work(Budget(queries_per_hour=60), None)
+    for turn in range(1000):
+        assert policy.threshold(-1.0, None, 0.0, 0.0) < math.inf
+        policy.decided(float(turn % 7), True, 0.0)
 
 
 @given(scores=st.lists(st.floats(-9, 9), min_size=1, max_size=99), level=st.floats(0.01, 0.99))

@@ -256,13 +256,20 @@ class WeighsCost:
         """Nothing is remembered."""
 
 
-#: Tokens that may be saved up, as time of refilling.
+#: Tokens that may be saved up: so much time of refilling, and no less than so many messages.
 _SAVES_MS = _HOUR_MS / 12
+_SAVES_MESSAGES = 2.0
 _FADES_TO = 0.98
+#: Scores that a budget remembers: what one in so many has can still be told apart.
+_BUDGET_SCORES = 4096
 
 
 class SpendsBudget:
-    """A bucket of tokens, and the quantile of recent scores that spends them as they come."""
+    """A bucket of tokens, and the quantile of recent scores that spends them as they come.
+
+    What is sent is paid for once it was: what nobody could be asked for costs nothing. A message
+    may cost more than there is; nothing is sent then until the debt is paid.
+    """
 
     def __init__(self, policy: Budget, scores: Sequence[float] = ()) -> None:
         buckets = [
@@ -272,12 +279,13 @@ class SpendsBudget:
             raise ConfigError("a budget is queries_per_hour or bytes_per_hour; give one of them")
         self._counts_bytes = policy.bytes_per_hour is not None
         self._per_ms = buckets[0] / _HOUR_MS
-        self._most = max(self._per_ms * _SAVES_MS, 1.0)
-        self._tokens = self._most
-        self._costs = 1.0  # tokens of a query, as they were of late
+        self._tokens = max(self._per_ms * _SAVES_MS, 1.0)
+        # Tokens of a message, as they were of late; of bytes nobody knows before the first.
+        self._costs = None if self._counts_bytes else 1.0
+        self._credit = 0.0  # messages that should have been sent and were not
         self._gap_ms: float | None = None
         self._last_ms: float | None = None
-        self._recent = RecentScores(scores)
+        self._recent = RecentScores(scores, _BUDGET_SCORES)
         self._lock = threading.Lock()
 
     def threshold(
@@ -286,28 +294,38 @@ class SpendsBudget:
         """Return the threshold that spends about what comes in; infinity where nothing is left."""
         with self._lock:
             self._refill(now_ms)
-            if self._tokens < self._costs:
+            if self._tokens < (self._costs or 1.0):
                 return math.inf
-            if len(self._recent) < _LEAST_SCORES or not self._gap_ms:
+            if self._costs is None or len(self._recent) < _LEAST_SCORES or not self._gap_ms:
                 return own
             # Twice what comes in while the bucket is full, nothing once it is empty.
             rate = 2 * self._per_ms * self._tokens / self._most
-            return self._recent.quantile(1 - min(rate * self._gap_ms / self._costs, 1.0))
+            share = min(rate * self._gap_ms / self._costs, 1.0)
+            self._credit = min(self._credit + share, 1.0)
+            threshold = self._recent.quantile(1 - share)
+            # Many inputs may share the score of the quantile: one of them goes when it is due.
+            return math.nextafter(threshold, -math.inf) if self._credit >= 1 else threshold
 
     def decided(self, score: float, sent: bool, now_ms: float) -> None:
-        """Take in a score; a query is paid for where it is sent."""
+        """Take in a score, and whether the input was to be sent."""
         with self._lock:
             self._recent.add(score)
-            if sent and not self._counts_bytes:
-                self._tokens -= 1
+            if sent:
+                self._credit = max(self._credit - 1, -1.0)
 
     def spent(self, payload_bytes: int) -> None:
-        """Pay for bytes."""
-        if not self._counts_bytes:
-            return
+        """Pay for a message."""
         with self._lock:
+            if not self._counts_bytes:
+                self._tokens -= 1
+                return
             self._tokens -= payload_bytes
-            self._costs = max(0.9 * self._costs + 0.1 * payload_bytes, 1.0)
+            before = payload_bytes if self._costs is None else self._costs
+            self._costs = max(0.9 * before + 0.1 * payload_bytes, 1.0)
+
+    @property
+    def _most(self) -> float:
+        return max(self._per_ms * _SAVES_MS, _SAVES_MESSAGES * (self._costs or 1.0))
 
     def _refill(self, now_ms: float) -> None:
         if self._last_ms is not None:
