@@ -9,11 +9,13 @@ import onnx
 import pytest
 from micro_pairs import SIDE, mobile_base, needs_tflm, parts_of, pictures, router
 from onnx import helper
+from torch import nn
 
 from hybridge.cost.device import device_named
 from hybridge.design.export.onnx_steps import read_steps
 from hybridge.design.export.router_parts import read_router
 from hybridge.design.export.tflm import Images, export_tflm
+from hybridge.design.nets.network import PixelNetwork
 from hybridge.design.query.make_plan import make_plan
 from hybridge.errors import ConfigError, MissingExtraError, SignatureError
 from hybridge.plan.bundle import Bundle
@@ -32,11 +34,13 @@ def made():
 @pytest.fixture(scope="module")
 def bundle(made, tmp_path_factory):
     base = mobile_base(CLASSES)
+    linear = nn.Sequential(nn.Flatten(), nn.Linear(3 * SIDE * SIDE, CLASSES))
+    other = PixelNetwork(linear, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)).eval()
     names = ("cat", "dog", 'an "owl"', "eel")
     folder = tmp_path_factory.mktemp("programs")
     return Bundle(
         make_plan(
-            base, made, base, geometry=GEOMETRY, class_names=names, directory=folder, threshold=0.1
+            base, made, other, geometry=GEOMETRY, class_names=names, directory=folder, threshold=0.1
         )
     )
 

@@ -21,6 +21,8 @@ _FUSES = {
     "Relu6": ("Conv", "Gemm", "MatMul", "Add"),
     "HardSigmoid": ("Conv",),
 }
+#: What slides a window over the image.
+_WINDOWED = ("Conv", "MaxPool", "AveragePool")
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +130,8 @@ def read_steps(program: Program, images: NDArray[np.uint8]) -> Steps:
 
 def _step(node: onnx.NodeProto) -> Step:
     attributes = {item.name: onnx.helper.get_attribute_value(item) for item in node.attribute}
+    if node.op_type in _WINDOWED:
+        attributes = {"strides": [1, 1], "pads": [0, 0, 0, 0], **attributes}
     name = node.name or node.output[0]
     return Step(node.op_type, name, tuple(filter(None, node.input)), node.output[0], attributes)
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from hybridge.cost.device import Device
 from hybridge.design.export.edge_program import SCORE, EdgeProgram, edge_program
-from hybridge.design.export.int8_program import LOGIT_LEVELS, Value, translate
+from hybridge.design.export.int8_program import translate
 from hybridge.design.export.integer_layers import IntegerLayer, quantise, write_layers
 from hybridge.design.export.micro_router import build_micro_router
 from hybridge.design.export.onnx_steps import LOGITS, Steps, read_steps
@@ -30,6 +30,7 @@ from hybridge.design.export.tflite_file import Array, TFLiteFile
 from hybridge.design.export.tflm_check import Agreement, Size, agreement, check_limits
 from hybridge.design.export.tflm_files import write_c_array, write_header, write_sketch
 from hybridge.design.export.tflm_run import MicroInterpreter
+from hybridge.design.export.translation import LOGIT_LEVELS, Value
 from hybridge.errors import ConfigError, SignatureError
 from hybridge.files import write_json
 from hybridge.plan.bundle import Bundle

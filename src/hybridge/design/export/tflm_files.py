@@ -13,9 +13,11 @@ _METHODS = {
     "MAX_POOL_2D": "AddMaxPool2D",
     "MEAN": "AddMean",
     "MUL": "AddMul",
+    "PAD": "AddPad",
     "QUANTIZE": "AddQuantize",
     "RELU": "AddRelu",
     "RELU6": "AddRelu6",
+    "STRIDED_SLICE": "AddStridedSlice",
 }
 _BYTES_PER_LINE = 16
 Number = int | float | None
