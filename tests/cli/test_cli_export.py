@@ -9,7 +9,6 @@ from hybridge.design.export.tflm_check import Agreement, Size
 from hybridge.plan.bundle import save_bundle
 from tiny_plans import CLASSES, images, pair_plan
 
-
 needs_tflm = pytest.mark.skipif(
     importlib.util.find_spec("tflite_micro") is None, reason="tflite-micro is not installed"
 )
