@@ -10,16 +10,15 @@ STEADY = BreakerSettings(failures=3, cooldown_ms=1000, jitter=0)
 def opened(settings=STEADY, seed=0):
     breaker = Breaker(settings, seed)
     for _ in range(settings.failures):
-        assert breaker.passes(0.0)
-        breaker.failed(0.0)
+        breaker.failed(0.0, breaker.passes(0.0))
     return breaker
 
 
 def test_failures_in_a_row_open_it_and_others_do_not():
     breaker = Breaker(STEADY)
     for _ in range(5):
-        breaker.failed(0.0)
-        breaker.failed(0.0)
+        for _ in range(2):
+            breaker.failed(0.0, breaker.passes(0.0))
         breaker.succeeded()
     assert breaker.passes(1.0)
     assert not opened().passes(1.0)
@@ -38,8 +37,7 @@ def test_after_the_cool_down_one_request_passes_and_decides():
 
 def test_a_probe_that_fails_opens_it_again_for_a_whole_cool_down():
     breaker = opened()
-    assert breaker.passes(1000.0)
-    breaker.failed(1100.0)
+    breaker.failed(1100.0, breaker.passes(1000.0))
     assert not breaker.passes(2099.0)
     assert breaker.passes(2100.0)
 
@@ -53,9 +51,43 @@ def test_a_probe_that_is_never_heard_of_again_does_not_shut_it_for_ever():
 
 def test_a_probe_that_was_never_sent_leaves_its_turn_to_the_next():
     breaker = opened()
-    assert breaker.passes(1000.0)
-    breaker.unasked()
+    breaker.unasked(breaker.passes(1000.0))
     assert breaker.passes(1001.0)
+
+
+def test_stragglers_of_before_it_opened_do_not_push_its_opening_on():
+    breaker = Breaker(STEADY)
+    tickets = [breaker.passes(0.0) for _ in range(9)]
+    for at_ms, ticket in zip(range(0, 900, 100), tickets, strict=True):
+        breaker.failed(float(at_ms), ticket)  # the third of them opens it, at 200
+    assert not breaker.passes(1199.0)
+    assert breaker.passes(1200.0)
+
+
+def test_nobody_but_the_one_that_tries_gives_its_turn_away_or_ends_it():
+    breaker = Breaker(STEADY)
+    tickets = [breaker.passes(0.0) for _ in range(6)]
+    for ticket in tickets[:3]:
+        breaker.failed(0.0, ticket)
+    mine = breaker.passes(1000.0)
+    breaker.unasked(tickets[3])
+    breaker.failed(1001.0, tickets[4])
+    breaker.failed(1001.0, None)
+    assert breaker.state == "half-open"
+    assert not breaker.passes(1002.0)
+    breaker.failed(1100.0, mine)
+    assert not breaker.passes(2099.0)
+    assert breaker.passes(2100.0)
+
+
+def test_looking_takes_nobody_s_turn():
+    breaker = opened()
+    assert not breaker.would_pass(999.0)
+    assert breaker.would_pass(1000.0)
+    assert breaker.passes(1000.0)
+    assert not breaker.would_pass(1001.0)
+    breaker.succeeded()
+    assert breaker.would_pass(1002.0)
 
 
 @given(seed=st.integers(0, 999), jitter=st.floats(0, 0.9))

@@ -163,3 +163,29 @@ def test_a_link_that_recovers_is_used_again_after_one_try(plan):
     assert isinstance(observer.terms(step, SENT, 49.0, 1600.0), Ask)
     told(observer, plan, ms=5.0, count=1, at_ms=1600.0)
     assert isinstance(observer.terms(step, SENT, 49.0, 1610.0), Ask)
+
+
+def test_a_try_is_not_used_up_while_the_breaker_is_open(plan):
+    breaker = Breaker(BreakerSettings(jitter=0))
+    observer = Observer(tracker=LinkTracker(tries_after_s=1.0), breaker=breaker)
+    told(observer, plan, ms=300.0, count=1, at_ms=680.0)
+    step, ask = cloud_step(plan), Ask(cloud_step(plan), SENT, 100.0, "raw")
+    for at_ms in (981.0, 985.0, 990.0):
+        observer.heard(Failed(at_ms, 48, "reset"), ask, at_ms - 5)
+    passed = [
+        at_ms
+        for at_ms in range(1000, 2500, 5)
+        if isinstance(observer.terms(step, SENT, 100.0, float(at_ms)), Ask)
+    ]
+    assert passed == [1990]
+
+
+def test_an_unknown_link_leaves_the_plans_own_threshold_to_a_policy_by_cost(plan):
+    rehearsal = pair_rehearsal(plan, np.arange(100.0))
+    policy = policy_at_work(WorthIt(ms_per_point=1e-9), gains(plan, rehearsal))
+    observer = Observer(tracker=LinkTracker(), policy=policy)
+    fork = plan.root.then
+    assert observer.seen(0.0, None, fork, (), 0.0).threshold == fork.chooser.threshold
+    told(observer, plan, ms=50.0)
+    assert observer.seen(0.0, None, fork, (), 60.0).threshold == np.inf
+    assert observer.seen(0.0, None, fork, (), 9e3).threshold == fork.chooser.threshold

@@ -168,8 +168,8 @@ class Recording:
             decision, threshold, now_ms = record.decision, None, _forked_ms(record)
             assert decision.score is not None
             if at_work is not None:
-                extra_ms = decision.expected_ms or 0.0  # as in the runtime
-                extra_mj = sending_mj(self._device, extra_ms)
+                extra_ms = decision.expected_ms
+                extra_mj = sending_mj(self._device, extra_ms or 0.0)
                 threshold = at_work.threshold(fork.chooser.threshold, extra_ms, extra_mj, now_ms)
             seen = Observation(decision.score, threshold=threshold)
             sent[index] = fork.chooser.choose(seen).child == 1

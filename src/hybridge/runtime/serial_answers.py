@@ -98,16 +98,23 @@ class Answers(Closing):
         now_ms = self._clock.now_ms()
         if now_ms >= due_ms:
             return SerialReply(Status.TOO_LATE)
-        if not self._breaker.passes(now_ms):
+        ticket = self._breaker.passes(now_ms)
+        if ticket is None:
             return SerialReply(Status.NO_CLOUD)
-        return self._ask(ask, known, tensor, due_ms - now_ms, due_ms)
+        return self._ask(ask, known, tensor, due_ms - now_ms, due_ms, ticket)
 
     def close(self) -> None:
         """Close what carries messages, cancelling what is under way."""
         self._cloud.close()
 
     def _ask(
-        self, ask: SerialAsk, known: Askable, tensor: Array, left_ms: float, due_ms: float
+        self,
+        ask: SerialAsk,
+        known: Askable,
+        tensor: Array,
+        left_ms: float,
+        due_ms: float,
+        ticket: int,
     ) -> SerialReply:
         program = known.program
         encoded = codec_named("raw").encode(tensor[np.newaxis])
@@ -120,7 +127,7 @@ class Answers(Closing):
             return SerialReply(Status.CLOUD_REFUSED)
         except (TransportError, SignatureError, DataError):
             now_ms = self._clock.now_ms()
-            self._breaker.failed(now_ms)
+            self._breaker.failed(now_ms, ticket)
             return SerialReply(Status.TOO_LATE if now_ms >= due_ms else Status.NO_CLOUD)
         self._breaker.succeeded()
         return answered(logits, ask.wants, reply.cloud_ms)

@@ -41,6 +41,10 @@ class Breaker:
     cool-down is over it is half open: one request passes, and what becomes of it closes or opens
     the breaker. One that says nothing for ten cool-downs is taken for lost.
 
+    Whoever passes gets a ticket, and shows it when it tells what became of it: so stragglers of
+    before it opened neither keep it open for longer nor take the turn of the one that tries. That
+    the cloud answered is good news from anybody.
+
     Args:
         settings: When it opens.
         seed: Of the jitter.
@@ -51,6 +55,7 @@ class Breaker:
         self._random = random.Random(seed)
         self._lock = threading.Lock()
         self._state: State = "closed"
+        self._ticket = 1  # of all that pass until the next one tries
         self._failures = 0
         self._until_ms = 0.0
 
@@ -59,34 +64,49 @@ class Breaker:
         """What it is now; one whose cool-down is over is open until a request comes."""
         return self._state
 
-    def passes(self, now_ms: float) -> bool:
-        """Return whether the cloud may be asked now; whoever is let through has to ask it."""
+    def would_pass(self, now_ms: float) -> bool:
+        """Return whether the cloud might be asked now; nobody's turn is taken."""
+        with self._lock:
+            return self._state == "closed" or now_ms >= self._until_ms
+
+    def passes(self, now_ms: float) -> int | None:
+        """Return a ticket where the cloud may be asked now; whoever is let through has to ask it.
+
+        A ticket is true, and None where nobody may.
+        """
         with self._lock:
             if self._state == "closed":
-                return True
+                return self._ticket
             if now_ms < self._until_ms:
-                return False
+                return None
             self._state = "half-open"
+            self._ticket += 1
             self._until_ms = now_ms + _LOST_AFTER * self._cooldown_ms()
-            return True
+            return self._ticket
 
     def succeeded(self) -> None:
         """Note that the cloud answered."""
         with self._lock:
             self._state, self._failures = "closed", 0
 
-    def failed(self, now_ms: float) -> None:
-        """Note that it did not."""
+    def failed(self, now_ms: float, ticket: int | None) -> None:
+        """Note that it did not; None for a request that did not have to pass."""
         with self._lock:
-            self._failures += 1
-            if self._state == "half-open" or self._failures >= self._settings.failures:
+            if self._state == "open" or ticket not in (self._ticket, None):
+                return
+            if self._state == "half-open":
+                opens = ticket is not None
+            else:
+                self._failures += 1
+                opens = self._failures >= self._settings.failures
+            if opens:
                 self._state = "open"
                 self._until_ms = now_ms + self._cooldown_ms()
 
-    def unasked(self) -> None:
+    def unasked(self, ticket: int | None) -> None:
         """Note that one who was let through did not ask after all: the next may."""
         with self._lock:
-            if self._state == "half-open":
+            if self._state == "half-open" and ticket == self._ticket:
                 self._state, self._until_ms = "open", 0.0
 
     def _cooldown_ms(self) -> float:

@@ -18,7 +18,7 @@ class Ask:
     """Ask the cloud for ``step``, which stands at ``path``, within ``left_ms`` (None: no limit).
 
     What it is fed crosses in ``codec``; the reply is expected after ``expected_ms``, if anything is
-    known.
+    known. ``ticket`` is the breaker's, where one let it pass.
     """
 
     step: Step
@@ -26,6 +26,7 @@ class Ask:
     left_ms: float | None
     codec: str
     expected_ms: float | None = None
+    ticket: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,9 +83,8 @@ class Observer:
         threshold = None
         expected_ms = self._expected_of(fork, path, left_ms, now_ms)
         if self.policy is not None:
-            extra_ms = expected_ms or 0.0  # where nothing is known of the link
-            extra_mj = self._energy_mj(extra_ms)
-            threshold = self.policy.threshold(fork.chooser.threshold, extra_ms, extra_mj, now_ms)
+            extra_mj = self._energy_mj(expected_ms or 0.0)
+            threshold = self.policy.threshold(fork.chooser.threshold, expected_ms, extra_mj, now_ms)
         return Observation(score, left_ms, known, threshold, expected_ms)
 
     def chose(self, fork: Fork, score: float | None, child: int, now_ms: float) -> None:
@@ -102,14 +101,18 @@ class Observer:
             left_ms: Time until the answer must be there, what comes after it taken off.
             now_ms: The time.
         """
+        # Before anything else: a try that the breaker then keeps back would be nobody's.
+        if self.breaker is not None and not self.breaker.would_pass(now_ms):
+            return BREAKER_OPEN
         codec, expected_ms = self._codec(step, path, left_ms, now_ms)
         too_slow = left_ms is not None and expected_ms is not None and expected_ms > left_ms
         if too_slow and (self.tracker is None or not self.tracker.may_try(now_ms)):
             return TOO_SLOW
         # Last of all: whoever the breaker lets through has to ask.
-        if self.breaker is not None and not self.breaker.passes(now_ms):
+        ticket = None if self.breaker is None else self.breaker.passes(now_ms)
+        if self.breaker is not None and ticket is None:
             return BREAKER_OPEN
-        return Ask(step, path, left_ms, codec, expected_ms)
+        return Ask(step, path, left_ms, codec, expected_ms, ticket)
 
     def heard(self, event: Told | Failed, ask: Ask, asked_ms: float) -> None:
         """Note what became of a question that was asked at ``asked_ms``."""
@@ -119,9 +122,9 @@ class Observer:
             if isinstance(event, Told):
                 self.breaker.succeeded()
             elif event.cloud_failed:
-                self.breaker.failed(event.now_ms)
+                self.breaker.failed(event.now_ms, ask.ticket)
             else:
-                self.breaker.unasked()
+                self.breaker.unasked(ask.ticket)
         if event.payload_bytes:
             if self.policy is not None:
                 self.policy.spent(event.payload_bytes)
