@@ -15,7 +15,6 @@ from hybridge.data.dataset import ArrayDataset
 from hybridge.emulate.arrivals import back_to_back
 from hybridge.emulate.drive import emulate
 from hybridge.emulate.world import World
-from hybridge.errors import TransportError
 from hybridge.links.link import Link
 from hybridge.links.synth import cellular
 from hybridge.links.trace import Trace
@@ -27,7 +26,7 @@ from hybridge.runtime.edge import edge
 from hybridge.runtime.edge.shaped import Shaped
 from hybridge.runtime.rehearse import rehearse
 from hybridge.runtime.sessions import ProgramSession
-from hybridge.runtime.wire.message import Reply
+from hybridge.runtime.wire.message import LateError, Reply
 from tiny_plans import images, pair_plan
 from tiny_trees import tree_plan
 
@@ -39,6 +38,7 @@ class Slow:
 
     def __init__(self, session, clock, takes_ms):
         self.session, self.clock, self.takes_ms = session, clock, takes_ms
+        self.program = session.program
 
     def run(self, inputs):
         self.clock.sleep_ms(self.takes_ms)
@@ -58,7 +58,7 @@ class Cloud:
         takes_ms = self.takes_ms[message.program]
         if takes_ms > timeout_ms:
             self.clock.sleep_ms(timeout_ms)
-            raise TransportError("too late")
+            raise LateError("too late")
         self.clock.sleep_ms(takes_ms)
         inputs = {
             name: codec_named(encoded.codec).decode(encoded, 10**6)
@@ -108,6 +108,7 @@ def execute(plan, world, log):
         patch.setattr(edge, "ProgramSession", lambda *given: Slow(session(*given), clock, edge_ms))
         link = shaped(plan, world, clock)
         runtime = edge.EdgeRuntime(Bundle(plan), link, log=log, clock=clock)
+    clock._now_ms = 0.0  # warming up took its time, too
     answer_all(runtime, world)
 
 

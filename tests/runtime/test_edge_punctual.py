@@ -7,16 +7,21 @@ import numpy as np
 import pytest
 
 from hybridge.closing import Closing
+from hybridge.cost.device import devices
+from hybridge.cost.price import compute_ms
 from hybridge.plan.bundle import Bundle
 from hybridge.plan.variants import with_threshold
 from hybridge.runtime.clock import ManualClock
 from hybridge.runtime.edge.edge import MAX_THREADS, EdgeRuntime
 from hybridge.runtime.edge.mock import MockTransport
-from hybridge.runtime.wire.message import Reply
+from hybridge.runtime.sessions import ProgramSession
+from hybridge.runtime.wire.message import LateError, Reply
 from hybridge.walk.breaker import BreakerSettings
-from tiny_plans import images, pair_plan
+from priced_plans import conv
+from tiny_plans import images, pair_plan, partition_plan
 
 IMAGE = images(1)[0]
+PHONE = devices.get("xiaomi-mi6x")
 PATIENT = BreakerSettings(failures=10**6, cooldown_ms=1e-3)
 
 
@@ -88,3 +93,63 @@ def test_time_that_is_told_by_hand_is_not_waited_for(bundle):
     cloud = Late(Reply({"logits": np.array([[0, 0, 9]], np.float32)}))
     with EdgeRuntime(bundle, cloud, clock=clock) as edge:
         assert edge.predict(IMAGE, deadline_ms=1).source == "cloud"
+
+
+def test_a_crowd_is_no_failure_of_the_cloud(bundle):
+    count = MAX_THREADS + 16
+    together, answers = threading.Barrier(count), []
+
+    def reply(message):
+        together.wait(30)  # so many are under way at once
+        return Reply({"logits": np.array([[0, 0, 9]], np.float32)})
+
+    with EdgeRuntime(bundle, MockTransport(reply)) as edge:
+        threads = [
+            threading.Thread(target=lambda: answers.append(edge.predict(IMAGE, deadline_ms=3e4)))
+            for _ in range(count)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert [answer.source for answer in answers] == ["cloud"] * count
+    assert edge.observer.breaker_state == "closed"
+
+
+def test_calls_that_are_left_behind_are_the_devices_own_trouble(bundle):
+    with Stuck() as cloud, EdgeRuntime(bundle, cloud, breaker=PATIENT) as edge:
+        edge._couriers._most = 1
+        edge.predict(IMAGE, deadline_ms=3)
+        edge.observer.tracker, heard = None, []
+        edge.observer.heard = lambda event, ask, asked_ms: heard.append(event)
+        answer = edge.predict(IMAGE, deadline_ms=5000)
+    assert "1 calls are overdue" in answer.failure
+    assert (answer.asked, heard[0].cloud_failed) == (False, False)
+
+
+def test_the_first_way_home_is_as_punctual_as_the_next(tmp_path):
+    """A home that takes long: what it takes is known before the first request."""
+    plan = partition_plan(tmp_path)
+    x = np.random.default_rng(0).normal(size=7).astype(np.float32)
+    if float(ProgramSession(plan.programs["front"]).run({"x": x[np.newaxis]})["score"][0]) > 0:
+        x = -x  # kept by the fork, whose first child is in the cloud
+    slow = plan.programs["near"].model_copy(update={"layers": (conv(400 * 10**6),)})
+    plan = plan.model_copy(update={"programs": plan.programs | {"near": slow}})
+    home_ms = compute_ms(slow.layers, PHONE)
+    with Stuck() as cloud, EdgeRuntime(Bundle(plan), cloud, pace=PHONE) as edge:
+        answer = edge.predict(x, deadline_ms=home_ms + 60)
+    assert (answer.source, answer.asked) == ("edge", True)
+    assert answer.latency_ms < home_ms + 70
+
+
+def test_a_transport_tells_that_time_was_up_by_its_own_limit(bundle):
+    clock, heard = ManualClock(), []
+
+    def slow(message):
+        clock.sleep_ms(100.0)
+        raise LateError("nothing within 100 ms")
+
+    with EdgeRuntime(bundle, MockTransport(slow), clock=clock) as edge:
+        edge.observer.heard = lambda event, ask, asked_ms: heard.append(event)
+        edge.predict(IMAGE)
+    assert heard[0].late

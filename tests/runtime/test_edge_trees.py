@@ -18,7 +18,7 @@ from hybridge.runtime.edge.edge import EdgeRuntime
 from hybridge.runtime.edge.mock import MockTransport
 from hybridge.runtime.edge.shaped import Shaped
 from hybridge.runtime.sessions import ProgramSession
-from hybridge.runtime.wire.message import Reply
+from hybridge.runtime.wire.message import LateError, Reply
 from tiny_plans import images
 from tiny_trees import BORDER_BPS, tree_plan
 
@@ -157,6 +157,43 @@ def test_a_message_that_is_too_late_makes_the_link_poor(tmp_path, cloud):
     cloud.reply, cloud.fail, cloud._closed = None, TransportError("no"), False
     with EdgeRuntime(Bundle(poor_sends(tmp_path)), cloud, clock=clock, timeout_ms=500) as runtime:
         assert [runtime.predict(IMAGE).failure for _ in range(2)] == ["no", "no"]
+
+
+def test_a_tree_over_a_transport_that_knows_no_bandwidth_finds_a_good_cloud(plan, sessions):
+    """At first, and again after an outage: a message in 1 ms, well above the border."""
+    clock = ManualClock()
+
+    def reply(message):
+        clock.sleep_ms(1.0)
+        tensors = {name: decode(item, 10**6) for name, item in message.tensors.items()}
+        return Reply(sessions[message.program].run(tensors), cloud_ms=0.0)
+
+    def outage(message):
+        clock.sleep_ms(500.0)
+        raise LateError("nothing")
+
+    cloud = MockTransport(reply)
+    with EdgeRuntime(Bundle(plan), cloud, clock=clock) as runtime:
+
+        def play(seconds):
+            sources = []
+            for _ in range(seconds):
+                sources.append(runtime.predict(IMAGE, deadline_ms=1000).source)
+                clock.sleep_ms(1000.0)
+            return sources
+
+        assert play(5) == ["cloud"] * 5
+        cloud.reply = outage
+        assert set(play(20)) == {"edge"}
+        cloud.reply = reply
+        sources = play(10)
+        assert sources[3:] == ["cloud"] * 7
+
+
+def test_a_tree_without_a_cloud_tries_none(plan):
+    with EdgeRuntime(Bundle(plan)) as runtime:
+        answer = runtime.predict(IMAGE)
+    assert (answer.wanted, answer.failure) == (False, None)
 
 
 def test_programs_keep_the_pace_of_the_device_stood_in_for(plan, cloud):

@@ -8,10 +8,11 @@ from hybridge.errors import ConfigError
 from hybridge.walk.breaker import Breaker, BreakerSettings
 from hybridge.walk.events import Ask, Failed, Told
 from hybridge.walk.menu import menus
-from hybridge.walk.observer import BREAKER_OPEN, TOO_SLOW, Durations, Observer
+from hybridge.walk.observer import BREAKER_OPEN, TOO_SLOW, Observer
 from hybridge.walk.threshold import WorthIt, policy_at_work
 from hybridge.walk.tracker import LinkTracker
 from tiny_plans import pair_plan, pair_rehearsal
+from tiny_trees import tree_plan
 
 SENT = (1,)
 
@@ -127,20 +128,12 @@ def test_a_slow_link_raises_the_threshold_of_a_policy_by_cost(plan):
     assert Observer(tracker=LinkTracker()).seen(0.0, None, fork, (), 0.0).threshold is None
 
 
-def test_the_time_to_get_home_is_a_high_quantile_of_what_it_took(plan):
-    durations = Durations()
-    assert durations.high("base") == 0.0
-    for took_ms in range(1, 101):
-        durations.add("base", float(took_ms))
-    assert durations.high("base") == pytest.approx(97, abs=1)  # of the last 64: 37 to 100
-
-
 def test_time_to_get_home_is_kept_back_from_the_cloud(plan):
     observer = Observer()
     for _ in range(10):
         observer.ran("base", 7.0)
-    assert observer.home_ms(plan.root) == 7.0
-    assert observer.home_ms(plan.root.then.children[0]) == 0.0
+    assert 7.0 <= observer.rest_ms(plan.root) <= 8.0
+    assert observer.rest_ms(plan.root.then.children[0]) == 0.0
 
 
 def test_a_link_that_is_held_to_be_too_slow_is_tried_once_in_each_interval(plan):
@@ -189,3 +182,41 @@ def test_an_unknown_link_leaves_the_plans_own_threshold_to_a_policy_by_cost(plan
     told(observer, plan, ms=50.0)
     assert observer.seen(0.0, None, fork, (), 60.0).threshold == np.inf
     assert observer.seen(0.0, None, fork, (), 9e3).threshold == fork.chooser.threshold
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory):
+    return tree_plan(tmp_path_factory.mktemp("tree"))
+
+
+def chosen(observer, fork, now_ms):
+    return fork.chooser.choose(observer.seen(None, None, fork, (), now_ms))
+
+
+def test_an_unknown_bandwidth_is_tried_now_and_then_where_the_cloud_is_asked(tree):
+    observer = Observer(tracker=LinkTracker(tries_after_s=1.0))
+    choices = {at_ms: chosen(observer, tree.root, float(at_ms)) for at_ms in range(0, 2500, 100)}
+    tried = {at_ms: choice.reason for at_ms, choice in choices.items() if choice.child == 1}
+    assert tried == dict.fromkeys([0, 1100, 2200], "bandwidth unknown: tried")
+    assert all(choice.child == 0 for at_ms, choice in choices.items() if at_ms not in tried)
+
+
+def test_a_try_is_for_a_bandwidth_that_nobody_gives_and_a_cloud_that_may_be_asked(tree):
+    class Silent:
+        def bandwidth_bps(self, now_ms):
+            return None
+
+    assert chosen(Observer(tracker=LinkTracker(), bandwidth=Silent()), tree.root, 0.0).child == 0
+    breaker = Breaker(BreakerSettings(failures=1, jitter=0))
+    observer = Observer(tracker=LinkTracker(tries_after_s=1.0), breaker=breaker)
+    breaker.failed(0.0, breaker.passes(0.0))
+    assert chosen(observer, tree.root, 999.0).child == 0
+    assert chosen(observer, tree.root, 1000.0).child == 1
+
+
+def test_a_fork_without_a_way_to_the_cloud_uses_no_try_up(tree):
+    observer = Observer(tracker=LinkTracker())
+    home = tree.root.children[2]
+    nowhere = tree.root.model_copy(update={"children": (home, home, home)})
+    assert chosen(observer, nowhere, 0.0).child == 0
+    assert chosen(observer, tree.root, 0.0).child == 1

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hybridge.cost.device import devices
 from hybridge.cost.gain import Gains
 from hybridge.errors import ConfigError
 from hybridge.walk.threshold import (
@@ -109,6 +110,16 @@ def test_the_dearer_the_link_the_less_is_sent(cheap, dear):
 def test_cost_needs_gains():
     with pytest.raises(ConfigError, match="rehearsal"):
         policy_at_work(WorthIt(ms_per_point=10), None)
+
+
+def test_energy_is_weighed_only_where_it_is_known():
+    phone = devices.get("xiaomi-mi6x")
+    unknown = phone.model_copy(update={"power": None})
+    for device in (None, unknown):
+        with pytest.raises(ConfigError, match="power is known"):
+            policy_at_work(WorthIt(mj_per_point=5), GAINS, device)
+    known = next(each for each in map(devices.get, devices.names()) if each.power is not None)
+    assert policy_at_work(WorthIt(mj_per_point=5), GAINS, known) is not None
 
 
 def test_a_budget_of_queries_is_kept_and_spent_on_the_hardest():

@@ -153,3 +153,23 @@ def test_a_message_that_is_much_faster_is_believed_at_once(size, slow_ms, cloud_
         tracker.saw(size, slow_ms, cloud_ms, 0.0)
     tracker.saw(size, slow_ms / 10, cloud_ms / 10, 0.0)
     assert tracker.expected_ms(size, 0.0) == pytest.approx((slow_ms + cloud_ms) / 10, rel=0.01)
+
+
+def test_the_bandwidth_is_forgotten_as_the_expected_time_is():
+    tracker = LinkTracker(forgets_after_s=3.0, tries_after_s=1.0)
+    tracker.saw(1000, 500.0, 0.0, 0.0)
+    assert tracker.bandwidth_bps(2999.0) is not None
+    assert tracker.bandwidth_bps(3001.0) is None
+    tracker.lost(1000, 500.0, 4000.0)
+    assert tracker.bandwidth_bps(4999.0) == 16_000
+    assert tracker.bandwidth_bps(5001.0) is None
+
+
+@given(size=sizes, waited_ms=times_ms, count=st.integers(1, 9))
+def test_one_message_after_an_outage_tells_the_bandwidth(size, waited_ms, count):
+    tracker = LinkTracker(tries_after_s=1.0)
+    tracker.saw(size, 10.0, 0.0, 0.0)
+    for turn in range(count):
+        tracker.lost(size, waited_ms, 10.0 * turn)
+    tracker.saw(size, 10.0, 0.0, 5000.0)
+    assert tracker.bandwidth_bps(5000.0) >= 800 * size * (1 - 1e-9)

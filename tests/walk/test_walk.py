@@ -289,3 +289,28 @@ def test_where_the_cloud_fails_the_nearest_fork_s_home_goes_on(tree, seen, ran, 
     assert (decision.path, decision.source) == (leaf, "edge")
     assert decision.reason == "fell back: down"
     assert not link.left
+
+
+def test_edge_work_after_the_cloud_is_taken_off_what_the_cloud_may_take():
+    last = Step(
+        program="last",
+        place="edge",
+        feeds={"x": "global.logits"},
+        then=Leaf(combine=Newest(logits="last.logits")),
+    )
+    observer = Observer()
+    observer.ran("last", 50.0)
+    kept, ask = pair().root.then.children
+    ask = ask.model_copy(update={"then": last})
+    fork = pair().root.then.model_copy(update={"children": (kept, ask)})
+    root = pair().root.model_copy(update={"then": fork})
+    wide = TensorSpec(name="x", dtype="float32", shape=(3,))
+    programs = pair().programs | {"last": a_program("last").model_copy(update={"inputs": (wide,)})}
+    plan = Plan(input=X, programs=programs, root=root)
+    course = walk(plan, 0.0, deadline_ms=100.0, observer=observer)
+    next(course)
+    asked = course.send(Ran(10.0, score=SEND))
+    assert 34 < asked.left_ms <= 40
+    course = walk(plan, 0.0, deadline_ms=60.0, observer=observer)
+    _, decision = drive(course, Ran(10.0, score=SEND))
+    assert decision.failure == "no time left"

@@ -83,6 +83,14 @@ def run(
             "it would, and no less than they do here.",
         ),
     ] = None,
+    device: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Whose energy a policy in mJ weighs: a preset or a .json file; --as-device's "
+            "where left out.",
+        ),
+    ] = None,
     policy: PolicyOption = "fixed",
     codec: CodecsOption = None,
     abstain: Annotated[
@@ -170,6 +178,7 @@ def run(
                 log=decisions,
                 pictures=pictures,
                 pace=pace,
+                device=None if device is None else device_named(device),
                 policy=followed,
                 codecs=codecs,
             )

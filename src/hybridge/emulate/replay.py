@@ -159,7 +159,7 @@ class Recording:
     def _sent_by(self, policy: Policy) -> Bools:
         """Return which inputs the policy sends, in the order in which it meets them."""
         found = None if isinstance(policy, Fixed) else gains(self._plan, self._rehearsal)
-        at_work = policy_at_work(policy, found)
+        at_work = policy_at_work(policy, found, self._device)
         fork = next(each.node for each in self._plan.nodes() if isinstance(each.node, Fork))
         assert fork.chooser.kind == "score_threshold"
         payload_bytes = self._forecast.payload_bytes.round().astype(int).tolist()

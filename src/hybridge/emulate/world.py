@@ -61,7 +61,7 @@ class World:
 
         Raises `ConfigError` where plan or rehearsal do not fit the policy or the codecs.
         """
-        return observer_of(
+        observer = observer_of(
             plan,
             rehearsal,
             bandwidth=RecentBandwidth(self.trace, self.sense_window_s),
@@ -70,6 +70,10 @@ class World:
             breaker=self.breaker,
             device=self.prices.device,
         )
+        # As a runtime that stands in for the device does before its first request.
+        for program, takes_ms in self.prices.edge_ms.items():
+            observer.ran(program, takes_ms)
+        return observer
 
     def __post_init__(self) -> None:
         check_window_s(self.sense_window_s)

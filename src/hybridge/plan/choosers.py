@@ -104,9 +104,14 @@ class ByBandwidth(Frozen):
         return len(self.borders_bps) + 1
 
     def choose(self, seen: Observation) -> Choice:
-        """Choose the child of the bandwidth's type; the poorest where it is not known."""
+        """Choose the child of the bandwidth's type; the poorest where it is not known.
+
+        Where it is not known and the link is to be tried, the child to try it with.
+        """
         bandwidth_bps = seen.bandwidth_bps
         if bandwidth_bps is None or math.isnan(bandwidth_bps):
+            if seen.try_child is not None:
+                return Choice(seen.try_child, "bandwidth unknown: tried")
             return Choice(0, "bandwidth unknown: taken as the poorest")
         child = bisect_right(self.borders_bps, bandwidth_bps)
         return Choice(child, self._types[child])

@@ -15,6 +15,8 @@ class Observation:
         threshold: What a score is compared with just now, or None for the plan's own.
         expected_ms: How long the cloud is expected to take, where a fork may send by score, or None
             where nothing is known.
+        try_child: Where a fork by bandwidth knows none: the child to go to this once, so that
+            something becomes known of the link; None to take it for the poorest.
     """
 
     score: float | None = None
@@ -22,6 +24,7 @@ class Observation:
     bandwidth_bps: float | None = None
     threshold: float | None = None
     expected_ms: float | None = None
+    try_child: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,7 +45,7 @@ def observer_of(
         bandwidth=bandwidth,
         tracker=LinkTracker(tries_after_s=tries_after_s),
         breaker=None if breaker is None else Breaker(breaker),
-        policy=policy_at_work(policy, found),
+        policy=policy_at_work(policy, found, device),
         menus=menus(plan, rehearsal, codecs) if codecs else None,
         worth=policy if isinstance(policy, WorthIt) else None,
         device=device,

@@ -4,10 +4,7 @@ Everything a walk asks its observer is a matter of arithmetic; whoever drives th
 through the walk's events, what happened. So the runtime and the emulator know the same.
 """
 
-import math
-import threading
-from bisect import bisect_left, insort
-from collections import deque
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol, runtime_checkable
 
 from hybridge.cost.device import Device
@@ -15,6 +12,7 @@ from hybridge.cost.price import energy_mj
 from hybridge.plan.observation import Observation
 from hybridge.plan.plan import Fork, Leaf, Node, Path, Step
 from hybridge.walk.breaker import Breaker, State
+from hybridge.walk.durations import Durations
 from hybridge.walk.events import Ask, Failed, Told
 from hybridge.walk.menu import Dish, Menus
 from hybridge.walk.threshold import ThresholdPolicy, WorthIt
@@ -78,6 +76,9 @@ class Observer:
     ) -> Observation:
         """Return what a fork's chooser may look at."""
         known = None if self.bandwidth is None else self.bandwidth.bandwidth_bps(now_ms)
+        if known is None and fork.chooser.kind == "bandwidth":
+            tried = self._tried(fork, fork.chooser.borders_bps, now_ms)
+            return Observation(score, left_ms, try_child=tried)
         if score is None or fork.chooser.kind != "score_threshold":
             return Observation(score, left_ms, known)
         threshold = None
@@ -86,6 +87,23 @@ class Observer:
             extra_mj = self._energy_mj(expected_ms or 0.0)
             threshold = self.policy.threshold(fork.chooser.threshold, expected_ms, extra_mj, now_ms)
         return Observation(score, left_ms, known, threshold, expected_ms)
+
+    def _tried(self, fork: Fork, borders_bps: Sequence[float], now_ms: float) -> int | None:
+        """Return the child to try the link with, or None where it is not to be tried now.
+
+        Nothing is known before something was sent, and what is unknown counts as the poorest, from
+        where nothing may be sent. So one walk now and then goes where the cloud is asked. Whoever
+        gave a bandwidth of its own is not second-guessed.
+        """
+        if self.tracker is None or self.bandwidth is not self.tracker:
+            return None
+        if self.breaker is not None and not self.breaker.would_pass(now_ms):
+            return None
+        if _asks(fork.children[0], all):
+            return None  # something becomes known in any case
+        types = range(1, len(borders_bps) + 1)
+        child = next((type_ for type_ in types if _asks(fork.children[type_], any)), None)
+        return child if child is not None and self.tracker.may_try(now_ms) else None
 
     def chose(self, fork: Fork, score: float | None, child: int, now_ms: float) -> None:
         """Note which child a fork's chooser took."""
@@ -146,7 +164,7 @@ class Observer:
         self._menus[ask.path] = (Dish(ask.codec, mean_bytes, 0.0),)
 
     def ran(self, program: str, took_ms: float) -> None:
-        """Note how long an edge program took."""
+        """Note how long an edge program took, on a walk or before the first one."""
         self._durations.add(program, took_ms)
 
     @property
@@ -154,15 +172,15 @@ class Observer:
         """Whether the cloud is left alone just now; None where nothing watches over that."""
         return None if self.breaker is None else self.breaker.state
 
-    def home_ms(self, node: Node) -> float:
-        """Return how long it may take to get from the home ``node`` to its answer."""
+    def rest_ms(self, node: Node) -> float:
+        """Return how long edge programs may take from ``node`` to its answer."""
         match node:
             case Leaf():
                 return 0.0
             case Step():
-                return self._durations.high(node.program) + self.home_ms(node.then)
+                return self._durations.longest_ms(node.program) + self.rest_ms(node.then)
             case _:
-                return max(self.home_ms(child) for child in node.children)
+                return max(self.rest_ms(child) for child in node.children)
 
     def _codec(
         self, step: Step, path: Path, left_ms: float | None, now_ms: float
@@ -202,36 +220,19 @@ class Observer:
         return sending_mj(self._device, extra_ms)
 
 
+def _asks(node: Node, ways: Callable[[Iterable[bool]], bool]) -> bool:
+    """Return whether the cloud is asked after ``node``: on `any` of its ways, or on `all`."""
+    match node:
+        case Leaf():
+            return False
+        case Step():
+            return node.place == "cloud" or _asks(node.then, ways)
+        case _:
+            return ways(_asks(child, ways) for child in node.children)
+
+
 def sending_mj(device: Device | None, extra_ms: float) -> float:
     """Return what a device draws in that time of sending; 0 where nobody knows."""
     if device is None or device.power is None:
         return 0.0
     return float(energy_mj(device, 0.0, extra_ms, 0.0))
-
-
-class Durations:
-    """How long programs took of late."""
-
-    _SIZE = 64
-    _LEVEL = 0.95
-
-    def __init__(self) -> None:
-        self._order: dict[str, deque[float]] = {}
-        self._sorted: dict[str, list[float]] = {}
-        self._lock = threading.Lock()
-
-    def add(self, program: str, took_ms: float) -> None:
-        """Note a duration."""
-        with self._lock:
-            order = self._order.setdefault(program, deque())
-            ranked = self._sorted.setdefault(program, [])
-            if len(order) == self._SIZE:
-                del ranked[bisect_left(ranked, order.popleft())]
-            order.append(took_ms)
-            insort(ranked, took_ms)
-
-    def high(self, program: str) -> float:
-        """Return a high quantile of how long a program took; 0 before it ever ran."""
-        with self._lock:
-            ranked = self._sorted.get(program)
-            return ranked[math.ceil(self._LEVEL * len(ranked)) - 1] if ranked else 0.0

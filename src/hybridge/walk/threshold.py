@@ -13,6 +13,7 @@ from typing import Annotated, Literal, Protocol
 
 from pydantic import Field
 
+from hybridge.cost.device import Device
 from hybridge.cost.gain import Gains
 from hybridge.errors import ConfigError
 from hybridge.plan.tensors import Frozen
@@ -134,16 +135,19 @@ class ThresholdPolicy(Protocol):
         """Note a message that was sent."""
 
 
-def policy_at_work(policy: Policy, found: Gains | None) -> ThresholdPolicy | None:
+def policy_at_work(
+    policy: Policy, found: Gains | None, device: Device | None = None
+) -> ThresholdPolicy | None:
     """Return a policy ready to follow inputs; None for the plan's own threshold.
 
     Args:
         policy: Which.
         found: What sending gains, and how scores lie, by calibration. Only `WorthIt` cannot do
             without; the others then begin with the plan's own threshold.
+        device: Whose energy is weighed.
 
     Raises:
-        ConfigError: The policy needs gains, and there are none.
+        ConfigError: The policy needs gains, or a device whose power is known, and there is none.
     """
     scores = () if found is None else found.scores
     match policy:
@@ -154,6 +158,12 @@ def policy_at_work(policy: Policy, found: Gains | None) -> ThresholdPolicy | Non
                 raise ConfigError(
                     "a policy by cost needs to know what sending gains; give a bundle with its "
                     "rehearsal"
+                )
+            if policy.mj_per_point is not None and (device is None or device.power is None):
+                raise ConfigError(
+                    "a policy by energy needs a device whose power is known, got "
+                    + ("none" if device is None else f"{device.name!r}")
+                    + "; name one, as device= or with --device, or weigh milliseconds"
                 )
             return WeighsCost(policy, found)
         case Budget():

@@ -29,8 +29,8 @@ class LinkTracker:
     else, say little of the bandwidth. Safe to use from several threads.
 
     Args:
-        forgets_after_s: Time without a message after which `expected_ms` knows nothing again, so
-            that somebody tries.
+        forgets_after_s: Time without a message after which nothing is known again, so that
+            somebody tries.
         tries_after_s: Time without a message after which somebody may try although too slow a
             reply is expected, and after which a message that was given up is forgotten: it may
             have been an outage. At most ``forgets_after_s``, and that where None.
@@ -66,6 +66,7 @@ class LinkTracker:
             return  # too little to tell anything
         with self._lock:
             self._shortest_ms = min(self._shortest_ms, link_ms)
+            self._forget_rate(now_ms)
             self._fold_rate(payload_bytes, self._less_round_trip(link_ms))
             known = bool(self._sums[0]) and _MOST_SURPRISE * cloud_ms >= self._cloud_ms
             self._cloud_ms += (1 - _FADES_TO if known else 1) * (cloud_ms - self._cloud_ms)
@@ -77,6 +78,7 @@ class LinkTracker:
         if waited_ms <= 0:
             return
         with self._lock:
+            self._forget_rate(now_ms)
             if 8 * payload_bytes * self._times_ms <= self._bits * waited_ms:
                 self._fold_rate(payload_bytes, waited_ms)
             expected_ms = self._link_ms(payload_bytes)
@@ -85,9 +87,10 @@ class LinkTracker:
             self._last_lost = True
 
     def bandwidth_bps(self, now_ms: float) -> float | None:
-        """Return the bandwidth in bits per second, whatever the time; None before any message."""
+        """Return the bandwidth in bits per second; None where no message was seen for a while."""
         with self._lock:
-            return 1e3 * self._bits / self._times_ms if self._times_ms else None
+            known = self._times_ms and self._remembers(now_ms)
+            return 1e3 * self._bits / self._times_ms if known else None
 
     def expected_ms(self, payload_bytes: float, now_ms: float) -> float | None:
         """Return how long a message of that size will take, reply included.
@@ -95,8 +98,7 @@ class LinkTracker:
         None where no message has been seen for a while.
         """
         with self._lock:
-            remembers_ms = self._tries_after_ms if self._last_lost else self._forgets_after_ms
-            if now_ms - self._last_ms > remembers_ms:
+            if not self._remembers(now_ms):
                 return None
             link_ms = self._link_ms(payload_bytes)
             return None if link_ms is None else link_ms + self._cloud_ms
@@ -111,6 +113,15 @@ class LinkTracker:
                 return False
             self._last_try_ms = now_ms
             return True
+
+    def _remembers(self, now_ms: float) -> bool:
+        remembers_ms = self._tries_after_ms if self._last_lost else self._forgets_after_ms
+        return now_ms - self._last_ms <= remembers_ms
+
+    def _forget_rate(self, now_ms: float) -> None:
+        """Let a link that has changed meanwhile be known by its next message alone."""
+        if not self._remembers(now_ms):
+            self._bits = self._times_ms = 0.0
 
     def _less_round_trip(self, link_ms: float) -> float:
         return link_ms - min(self._shortest_ms, _MOST_ROUND_TRIP * link_ms)

@@ -78,8 +78,10 @@ def _ask(
     """Ask the cloud; return why it did not answer, or None where it did."""
     course.wanted = True
     left_ms = course.left_ms
-    if left_ms is not None and home is not None and observer is not None:
-        left_ms -= observer.home_ms(home[0])
+    if left_ms is not None and observer is not None:
+        # Whether the cloud answers or not, what comes then is on the edge, and takes its time.
+        ahead = [step.then] if home is None else [step.then, home[0]]
+        left_ms -= max(observer.rest_ms(node) for node in ahead)
     if left_ms is not None and left_ms <= 0:
         terms: Ask | str = NO_TIME_LEFT
     elif observer is None or home is None:  # without a home, asking is all there is to do

@@ -3,8 +3,7 @@ import time
 
 import pytest
 
-from hybridge.runtime.edge.couriers import Couriers, OverdueError
-from hybridge.runtime.wire.message import UnsentError
+from hybridge.runtime.edge.couriers import BusyError, Couriers, OverdueError
 
 
 def test_what_a_call_returns_or_raises_comes_back():
@@ -26,7 +25,7 @@ def test_a_call_that_does_not_come_back_holds_up_nobody():
     with pytest.raises(OverdueError):
         couriers.call(lambda: gate.wait(30), 0.05)
     # The only thread is still out: the next is told so at once, and its call is not begun.
-    with pytest.raises(UnsentError, match="1 calls are under way"):
+    with pytest.raises(BusyError, match="1 calls are overdue"):
         couriers.call(lambda: pytest.fail("begun"), 30)
     assert time.perf_counter() - began_s < 10
     gate.set()
@@ -35,9 +34,24 @@ def test_a_call_that_does_not_come_back_holds_up_nobody():
         try:
             assert couriers.call(lambda: 7, 10) == 7
             return
-        except UnsentError:
+        except BusyError:
             time.sleep(0.001)
     pytest.fail("the thread that came back takes no calls")
+
+
+def test_calls_that_have_time_are_never_too_many():
+    couriers, together = Couriers(2), threading.Barrier(20)
+    found = []
+    threads = [
+        threading.Thread(target=lambda: found.append(couriers.call(lambda: together.wait(30), 30)))
+        for _ in range(20)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(found) == list(range(20))  # all of them were under way at once
+    couriers.close()
 
 
 def test_threads_end_once_closed():

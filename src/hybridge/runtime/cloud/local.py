@@ -11,7 +11,7 @@ from hybridge.runtime.cloud.batcher import Batching
 from hybridge.runtime.cloud.loop import LoopThread
 from hybridge.runtime.cloud.models import Models
 from hybridge.runtime.cloud.service import CloudService, verdict
-from hybridge.runtime.wire.message import REFUSALS, Message, Reply, UnsentError
+from hybridge.runtime.wire.message import REFUSALS, LateError, Message, Reply, UnsentError
 
 
 class LocalTransport(Closing):
@@ -46,9 +46,7 @@ class LocalTransport(Closing):
             return future.result(within_ms / 1e3)
         except (TimeoutError, CancelledError) as error:
             future.cancel()
-            raise TransportError(
-                f"the local cloud did not answer within {within_ms:.0f} ms"
-            ) from error
+            raise LateError(f"the local cloud did not answer within {within_ms:.0f} ms") from error
         except Exception as error:
             told = verdict(error)
             kind = RefusedError if told.status in REFUSALS else TransportError

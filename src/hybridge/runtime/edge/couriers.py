@@ -14,6 +14,10 @@ class OverdueError(Exception):
     """The call had not come back when its time was up; it may still be under way."""
 
 
+class BusyError(UnsentError):
+    """Too many calls are overdue for another one; link and cloud are not to blame for this one."""
+
+
 class Couriers(Generic[Result]):
     """Makes calls on other threads, and waits for each no longer than it was told to.
 
@@ -21,26 +25,28 @@ class Couriers(Generic[Result]):
     and keeps nobody from ending the process. Safe to use from several threads.
 
     Args:
-        most: Most calls under way at once, those that are overdue included.
+        most: Most calls that may be overdue at once, and most threads kept for the next calls.
+            Calls that still have time do not count, however many there are.
     """
 
     def __init__(self, most: int) -> None:
         self._most = most
         self._lock = threading.Lock()
         self._idle: list[_Courier[Result]] = []
-        self._count = 0
+        self._overdue = 0
         self._closed = False
 
     def call(self, errand: Callable[[], Result], within_s: float) -> Result:
         """Return what ``errand`` returns, or raise what it raises.
 
-        Raises `OverdueError` where it does neither in time, and `UnsentError` at once, without
-        having begun it, where as many calls are under way as may be.
+        Raises `OverdueError` where it does neither in time, and `BusyError` at once, without having
+        begun it, where as many calls are overdue as may be.
         """
         courier = self._take()
         job = _Job(errand, self._leave)
         courier.jobs.put(job)
         if not job.done.acquire(timeout=within_s):
+            self._leave_behind(job)
             raise OverdueError
         return job.outcome()
 
@@ -49,27 +55,30 @@ class Couriers(Generic[Result]):
         with self._lock:
             self._closed = True
             idle, self._idle = self._idle, []
-            self._count -= len(idle)
         for courier in idle:
             courier.jobs.put(None)
 
     def _take(self) -> "_Courier[Result]":
         with self._lock:
+            if self._overdue >= self._most:
+                raise BusyError(f"{self._most} calls are overdue, and have not come back")
             if self._idle:
                 return self._idle.pop()
-            if self._count >= self._most:
-                raise UnsentError(
-                    f"{self._most} calls are under way already, and have not come back"
-                )
-            self._count += 1
         return _Courier()
 
-    def _leave(self, courier: "_Courier[Result]") -> None:
+    def _leave_behind(self, job: "_Job[Result]") -> None:
         with self._lock:
-            if not self._closed:
+            if not job.is_back:
+                job.is_overdue = True
+                self._overdue += 1
+
+    def _leave(self, courier: "_Courier[Result]", job: "_Job[Result]") -> None:
+        with self._lock:
+            job.is_back = True
+            self._overdue -= job.is_overdue
+            if not self._closed and len(self._idle) < self._most:
                 self._idle.append(courier)
                 return
-            self._count -= 1
         courier.jobs.put(None)
 
 
@@ -77,11 +86,14 @@ class _Job(Generic[Result]):
     """One call, and what came of it once ``done`` can be acquired."""
 
     def __init__(
-        self, errand: Callable[[], Result], then: "Callable[[_Courier[Result]], None]"
+        self,
+        errand: Callable[[], Result],
+        then: "Callable[[_Courier[Result], _Job[Result]], None]",
     ) -> None:
         self._errand, self._then = errand, then
         self._results: list[Result] = []
         self._error: BaseException | None = None
+        self.is_back = self.is_overdue = False
         self.done = threading.Lock()
         self.done.acquire()
 
@@ -90,7 +102,7 @@ class _Job(Generic[Result]):
             self._results.append(self._errand())
         except BaseException as error:  # whoever waits is to see it, not this thread
             self._error = error
-        self._then(courier)
+        self._then(courier, self)
         self.done.release()
 
     def outcome(self) -> Result:

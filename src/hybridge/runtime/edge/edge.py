@@ -21,12 +21,12 @@ from hybridge.plan.log import DecisionLog
 from hybridge.plan.program import Program
 from hybridge.runtime.clock import Clock, SystemClock, limit_ms
 from hybridge.runtime.edge.answer import Answer
-from hybridge.runtime.edge.couriers import Couriers, OverdueError
+from hybridge.runtime.edge.couriers import BusyError, Couriers, OverdueError
 from hybridge.runtime.edge.journal import Journal
 from hybridge.runtime.edge.paced import Paced
 from hybridge.runtime.edge.pictures import PictureRing
 from hybridge.runtime.sessions import ProgramSession
-from hybridge.runtime.wire.message import Message, Reply, Transport, UnsentError
+from hybridge.runtime.wire.message import LateError, Message, Reply, Transport, UnsentError
 from hybridge.walk.advice import observer_of
 from hybridge.walk.breaker import BreakerSettings
 from hybridge.walk.events import Ask, Event, Failed, Ran, Run, Told
@@ -34,7 +34,8 @@ from hybridge.walk.observer import SeesBandwidth
 from hybridge.walk.threshold import Fixed, Policy
 from hybridge.walk.walk import NO_TIME_LEFT, Walk, walk
 
-#: Threads of all streams of a runtime together; mostly they wait for the cloud.
+#: Threads of all streams of a runtime together, which mostly wait for the cloud; and calls of a
+#: transport that may be overdue.
 MAX_THREADS = 64
 #: A message that fails so near its limit failed for want of time: transports have their own clocks.
 _TOO_LATE_MS = 1.0
@@ -66,6 +67,7 @@ class EdgeRuntime(Closing):
             it knows, as a shaped one does; else an estimate from what this runtime sends.
         pace: A device to stand in for: programs take at least as long as its profile says, and
             run one at a time. None: as fast as they can.
+        device: Whose energy a policy weighs; ``pace`` where left out.
         policy: How the threshold follows link, inputs or a budget; None leaves it as it is. All
             but a budget need the bundle's rehearsal to begin well, a cost needs it at all.
         codecs: Others than the plan's that messages may be encoded with, each as the link is;
@@ -95,6 +97,7 @@ class EdgeRuntime(Closing):
         clock: Clock | None = None,
         bandwidth: SeesBandwidth | None = None,
         pace: Device | None = None,
+        device: Device | None = None,
         policy: Policy | None = None,
         codecs: Sequence[str] = (),
         breaker: BreakerSettings | None = None,
@@ -116,8 +119,9 @@ class EdgeRuntime(Closing):
         self._now_ms = clock.now_ms
         # What passes on another clock cannot be waited for on this one.
         self._is_on_time = isinstance(clock, SystemClock)
-        if bandwidth is None and isinstance(cloud, SeesBandwidth):
-            bandwidth = cloud
+        if bandwidth is None:
+            bandwidth = cloud if isinstance(cloud, SeesBandwidth) else None
+            bandwidth = _NoLink() if cloud is None else bandwidth
         self.observer = observer_of(
             bundle.plan,
             bundle.rehearsal,
@@ -125,7 +129,7 @@ class EdgeRuntime(Closing):
             policy=policy or Fixed(),
             codecs=codecs,
             breaker=None if cloud is None else breaker or BreakerSettings(),
-            device=pace,
+            device=device or pace,
         )
         self._geometry = self.plan.geometry
         self._closed = False
@@ -134,7 +138,10 @@ class EdgeRuntime(Closing):
         self._pool = ThreadPoolExecutor(MAX_THREADS, thread_name_prefix="hybridge-edge")
         programs = self.plan.programs_at("edge")
         sessions = {program.name: ProgramSession(program, threads) for program in programs}
-        self._run_program = Paced(sessions, clock, pace).run
+        paced = Paced(sessions, clock, pace)
+        self._run_program = paced.run
+        for name, took_ms in paced.tried_ms().items():
+            self.observer.ran(name, took_ms)
         for _, step in self.plan.steps("cloud"):
             codec_named(step.codec)
 
@@ -274,10 +281,12 @@ class EdgeRuntime(Closing):
             reply = self._send(self._cloud, message, within_ms)
             outputs = _outputs(program, reply)
         except UnsentError as error:
-            return self._unasked(str(error), cloud_failed=True)
+            return self._unasked(str(error), cloud_failed=not isinstance(error, BusyError))
         except (TransportError, SignatureError, DataError) as error:
             now_ms = self._now_ms()
-            late = within_ms is not None and now_ms - sent_ms > within_ms - _TOO_LATE_MS
+            late = isinstance(error, LateError) or (
+                within_ms is not None and now_ms - sent_ms > within_ms - _TOO_LATE_MS
+            )
             return Failed(now_ms, message.payload_bytes, str(error), late=late)
         score = _keep(step.program, outputs, values)
         return Told(self._now_ms(), message.payload_bytes, reply.cloud_ms, score)
@@ -295,7 +304,7 @@ class EdgeRuntime(Closing):
                 lambda: cloud.send(message, within_ms), (within_ms + _OVERDUE_MS) / 1e3
             )
         except OverdueError as error:
-            raise TransportError(
+            raise LateError(
                 f"the transport did not come back within the {within_ms:.0f} ms it was given"
             ) from error
 
@@ -327,6 +336,13 @@ class EdgeRuntime(Closing):
             abstained=abstained,
             failure=decision.failure,
         )
+
+
+class _NoLink:
+    """No cloud, no link: nothing becomes known of it, and nobody has to try."""
+
+    def bandwidth_bps(self, now_ms: float) -> float | None:
+        return None
 
 
 def _keep(program: str, outputs: dict[str, Array], values: dict[str, Array]) -> float | None:

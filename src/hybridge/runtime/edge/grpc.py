@@ -1,5 +1,6 @@
 """The transport over gRPC, to any server of the Open Inference Protocol v2."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,7 +12,7 @@ from hybridge.runtime.clock import limit_ms
 from hybridge.runtime.edge.lines import Lines
 from hybridge.runtime.wire import checksum, oip
 from hybridge.runtime.wire import oip_pb2 as pb
-from hybridge.runtime.wire.message import REFUSALS, Message, Reply, UnsentError
+from hybridge.runtime.wire.message import REFUSALS, LateError, Message, Reply, UnsentError
 from hybridge.runtime.wire.tokens import authorization
 from hybridge.runtime.wire.trust import Tls, open_channel
 
@@ -30,6 +31,11 @@ _OPTIONS = [
     # Transports to one target share no connection, so that none inherits another's back-off.
     ("grpc.use_local_subchannel_pool", 1),
 ]
+
+#: gRPC has no other word for a connection that was never made, or a name that was not found.
+_UNSENT = re.compile(
+    "failed to connect|errors resolving|DNS resolution failed|address lookup failed", re.IGNORECASE
+)
 
 
 class GrpcTransport(Closing):
@@ -77,8 +83,9 @@ class GrpcTransport(Closing):
     def send(self, message: Message, timeout_ms: float | None = None) -> Reply:
         """Send ``message`` and wait for its reply; a call that runs out of time is cancelled.
 
-        Raises `TransportError` where no usable reply comes within ``timeout_ms`` (a day at most),
-        `RefusedError` where the cloud refuses, `UnsentError` where no connection is made.
+        Raises `LateError` where no reply comes within ``timeout_ms`` (a day at most),
+        `RefusedError` where the cloud refuses, `UnsentError` where no connection is made,
+        `TransportError` where the reply is of no use or the connection breaks.
         """
         within_ms = self.timeout_ms if timeout_ms is None else limit_ms(timeout_ms, "timeout_ms")
         request, sent_checksum = self._request(message)
@@ -139,9 +146,8 @@ class GrpcTransport(Closing):
         if code.name in REFUSALS:
             return RefusedError(f"{self.target} refused ({code.name}): {details}")
         if code is grpc.StatusCode.DEADLINE_EXCEEDED:
-            return TransportError(f"{self.target} did not answer within {within_ms:.0f} ms")
-        # gRPC has no other word for a connection that was never made.
-        unsent = code is grpc.StatusCode.UNAVAILABLE and "failed to connect" in str(details)
+            return LateError(f"{self.target} did not answer within {within_ms:.0f} ms")
+        unsent = code is grpc.StatusCode.UNAVAILABLE and _UNSENT.search(str(details)) is not None
         kind = UnsentError if unsent else TransportError
         return kind(f"{self.target} could not be asked ({code.name}): {details}")
 

@@ -10,7 +10,7 @@ from hybridge.links.faults import Fault, FaultSchedule
 from hybridge.links.recent import SENSE_WINDOW_S, RecentBandwidth
 from hybridge.links.trace import Trace
 from hybridge.runtime.clock import Clock, SystemClock, limit_ms
-from hybridge.runtime.wire.message import Message, Reply, Transport, UnsentError
+from hybridge.runtime.wire.message import LateError, Message, Reply, Transport, UnsentError
 
 
 class Shaped(Closing):
@@ -57,7 +57,7 @@ class Shaped(Closing):
     def send(self, message: Message, timeout_ms: float | None = None) -> Reply:
         """Send ``message`` over the link; raises as the transport beneath does.
 
-        Raises `TransportError` at the limit where the link takes too long, and for faults.
+        Raises `LateError` at the limit where the link takes too long, `TransportError` for faults.
         """
         within_ms = self.timeout_ms if timeout_ms is None else limit_ms(timeout_ms, "timeout_ms")
         # Under the lock, messages enter queue and schedule in the order of time.
@@ -67,7 +67,7 @@ class Shaped(Closing):
             link_ms = self._link_ms(message, now_ms, within_ms, fault)
         if link_ms is None or link_ms > within_ms:
             self._clock.sleep_ms(within_ms)
-            raise TransportError(f"the shaped link did not deliver within {within_ms:.0f} ms")
+            raise LateError(f"the shaped link did not deliver within {within_ms:.0f} ms")
         self._clock.sleep_ms(link_ms)
         if fault is not None and fault.kind == "refuse":
             raise UnsentError("the shaped link refused the connection")

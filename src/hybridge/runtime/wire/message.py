@@ -30,6 +30,10 @@ class UnsentError(TransportError):
     """The cloud could not be asked: nothing of the message left the device."""
 
 
+class LateError(TransportError):
+    """The cloud did not answer within the time that there was."""
+
+
 @dataclass(frozen=True, slots=True)
 class Message:
     """A request for one program in the cloud.
@@ -74,9 +78,9 @@ class Transport(Protocol):
     def send(self, message: Message, timeout_ms: float | None = None) -> Reply:
         """Send ``message`` and wait for its reply.
 
-        Raises `TransportError` where the cloud does not answer within ``timeout_ms`` (the
-        transport's own default where None), `RefusedError` where it refuses, `UnsentError`
-        where there is no connection to send it over.
+        Raises `LateError` where the cloud does not answer within ``timeout_ms`` (the transport's
+        own default where None), `RefusedError` where it refuses, `UnsentError` where there is no
+        connection to send it over, and `TransportError` where it fails otherwise.
         """
         ...
 
