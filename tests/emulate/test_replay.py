@@ -197,6 +197,27 @@ def test_a_budget_is_kept(plan):
     assert found.sent.mean() == pytest.approx(0.1, abs=0.02)
 
 
+def test_what_was_not_asked_costs_a_budget_nothing(plan):
+    """An outage: what would be sent finds the breaker open, so that the bucket stays full."""
+    away = dataclasses.replace(
+        decision(plan, 50.0, True, breaker="open"),
+        path=(0,),
+        source="edge",
+        asked=False,
+        payload_bytes=0,
+        failure="away",
+        leaf=dict(plan.leaves())[(0,)],
+    )
+    records = [Record(float(second), 0, away) for second in range(3600)]
+    found = recording(plan, records).under(Budget(queries_per_hour=60))
+    assert found.sent.sum() > 90
+
+
+def test_energy_is_weighed_only_for_a_device_that_is_known(plan, two):
+    with pytest.raises(ConfigError, match="device whose power is known"):
+        recording(plan, two).under(WorthIt(mj_per_point=1.0))
+
+
 def test_requests_are_taken_in_the_order_of_their_forks(plan, two):
     assert recording(plan, two[::-1]).as_recorded().sent.tolist() == [False, True]
 

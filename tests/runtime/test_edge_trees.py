@@ -19,7 +19,8 @@ from hybridge.runtime.edge.mock import MockTransport
 from hybridge.runtime.edge.shaped import Shaped
 from hybridge.runtime.sessions import ProgramSession
 from hybridge.runtime.wire.message import LateError, Reply
-from tiny_plans import images
+from hybridge.walk.threshold import WorthIt
+from tiny_plans import images, pair_plan, pair_rehearsal
 from tiny_trees import BORDER_BPS, tree_plan
 
 POOR, GOOD = BORDER_BPS / 2, BORDER_BPS * 2
@@ -243,3 +244,15 @@ def test_a_pace_that_is_not_known_is_refused_at_once(plan):
     deaf = Device(name="deaf", speeds=(speed,), overhead_ms=assumption(0, "none"))
     with pytest.raises(ConfigError, match="deaf"):
         EdgeRuntime(Bundle(plan), pace=deaf)
+
+
+def test_energy_is_weighed_for_a_device_that_is_not_stood_in_for(tmp_path):
+    plan = pair_plan(tmp_path)
+    bundle = Bundle(plan, pair_rehearsal(plan, np.arange(100.0)))
+    knows = next(each for each in map(devices.get, devices.names()) if each.power is not None)
+    policy = WorthIt(mj_per_point=5.0)
+    with pytest.raises(ConfigError, match="device whose power is known, got none"):
+        EdgeRuntime(bundle, policy=policy)
+    for named in ({"device": knows}, {"pace": knows}):
+        with EdgeRuntime(bundle, policy=policy, **named) as runtime:
+            assert runtime.predict(IMAGE).label is not None

@@ -18,7 +18,7 @@ from hybridge.runtime.edge.shaped import Shaped
 from hybridge.runtime.sessions import ProgramSession
 from hybridge.runtime.wire import oip
 from hybridge.runtime.wire import oip_pb2 as pb
-from hybridge.runtime.wire.message import Message, UnsentError
+from hybridge.runtime.wire.message import LateError, Message, UnsentError
 from tiny_plans import images, pair_programs
 
 
@@ -114,12 +114,38 @@ def test_an_absent_cloud_is_known_at_once(program):
         assert time.perf_counter() - began_s < 5
 
 
+@pytest.mark.parametrize(
+    ("details", "unsent"),
+    [
+        (
+            "errors resolving cloud.invalid:8001: [field:hostname lookup error:address lookup "
+            "failed for cloud.invalid:8001: Domain name not found]",
+            True,
+        ),
+        ("DNS resolution failed for cloud.invalid:8001: C-ares status is not ARES_SUCCESS", True),
+        ("failed to connect to all addresses", True),
+        ("Socket closed", False),
+    ],
+)
+def test_what_never_left_is_told_by_grpc_s_own_words(details, unsent):
+    class Unavailable:
+        def code(self):
+            return grpc.StatusCode.UNAVAILABLE
+
+        def details(self):
+            return details
+
+    with GrpcTransport("127.0.0.1:1") as cloud:
+        error = cloud._translated(Unavailable(), 50.0)
+    assert isinstance(error, UnsentError) == unsent
+
+
 def test_a_silent_cloud_is_given_up_at_the_limit(program):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         target = f"127.0.0.1:{silent.getsockname()[1]}"
         with GrpcTransport(target, timeout_ms=60_000) as cloud:
             began_s = time.perf_counter()
-            with pytest.raises(TransportError):
+            with pytest.raises(LateError):
                 cloud.send(message(program, images(1)), timeout_ms=50)
             assert 0.04 < time.perf_counter() - began_s < 2
 
