@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from hybridge.cost.device import devices
 from hybridge.plan.bundle import save_bundle
 from hybridge.plan.log import read_log
 from tiny_plans import images, partition_plan
@@ -73,6 +74,14 @@ def test_an_abstaining_device_withholds_what_it_would_send(call, shared_bundle, 
     assert summary["accuracy"] == right[kept].mean()
     assert (summary["share_answered"], summary["abstained"]) == (0.5, len(answers) / 2)
     assert (summary["query_rate"], summary["query_rate_wanted"], summary["failed"]) == (0, 0, 0)
+
+
+def test_energy_is_weighed_for_a_device_that_is_named(call, shared_bundle, pictures):
+    asked = ("run", shared_bundle.path, pictures[0], "--policy", "cost:5mJ")
+    call(*asked).assert_refused("power is known", "--device")
+    knows = next(name for name in devices.names() if devices.get(name).power is not None)
+    assert call(*asked, "--device", knows).status == 0
+    assert call(*asked, "--as-device", knows).status == 0
 
 
 def test_abstaining_asks_no_cloud(call, shared_bundle, pictures):

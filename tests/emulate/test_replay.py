@@ -200,7 +200,7 @@ def test_a_budget_is_kept(plan):
 def test_what_was_not_asked_costs_a_budget_nothing(plan):
     """An outage: what would be sent finds the breaker open, so that the bucket stays full."""
     away = dataclasses.replace(
-        decision(plan, 50.0, True, breaker="open"),
+        decision(plan, 120.0, True, breaker="open"),
         path=(0,),
         source="edge",
         asked=False,

@@ -271,7 +271,7 @@ _SAVES_MS = _HOUR_MS / 12
 _SAVES_MESSAGES = 2.0
 _FADES_TO = 0.98
 #: Scores that a budget remembers: what one in so many has can still be told apart.
-_BUDGET_SCORES = 4096
+_BUDGET_SCORES = 1024
 
 
 class SpendsBudget:
