@@ -97,3 +97,15 @@ def test_what_is_no_record_is_counted(tmp_path):
     path.write_text('nonsense\n{"time_s": 1}\n')
     follower = LogFollower(path)
     assert (told(follower), follower.unreadable) == ([], 2)
+
+
+def test_reading_begins_with_a_whole_line(tmp_path):
+    path = tmp_path / "log.jsonl"
+    with DecisionLog(path) as log:
+        for turn in range(10):
+            log.append(DECISION, float(turn), turn)
+    line_bytes = path.stat().st_size // 10
+    for more in (0, 1, line_bytes // 2, line_bytes - 1):
+        follower = LogFollower(path, begin_bytes=3 * line_bytes + more)
+        assert told(follower) == [7, 8, 9]
+        assert follower.unreadable == 0

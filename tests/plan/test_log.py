@@ -1,6 +1,7 @@
 import dataclasses
 import json
 import logging
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -179,3 +180,16 @@ def test_a_folder_that_allows_no_renaming_costs_no_answer(tmp_path, caplog):
 def test_limits_that_make_no_sense_are_refused(tmp_path, limits):
     with pytest.raises(ConfigError, match="expected"):
         DecisionLog(tmp_path / "log.jsonl", **limits)
+
+
+def test_a_log_that_could_be_written_again_warns_anew(tmp_path, caplog):
+    folder = tmp_path / "folder"
+    with caplog.at_level(logging.WARNING), DecisionLog(folder / "log.jsonl") as log:
+        for _ in range(2):
+            folder.touch()
+            log.append(DECISION, 0.0, 0)
+            folder.unlink()
+            log.append(DECISION, 1.0, 0)
+            log.close()
+            shutil.rmtree(folder)
+    assert len(caplog.records) == 2

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+import hybridge.plan.manifest as module
 from hybridge.errors import BundleError, ConfigError, MissingExtraError
 from hybridge.plan.bundle import inspect_bundle, load_bundle, save_bundle
 from hybridge.plan.manifest import write_manifest
@@ -154,3 +155,25 @@ def test_without_the_extra_it_is_named(signed, keys, monkeypatch, tmp_path):
         with pytest.raises(MissingExtraError, match=r"hybridge\[trust\]"):
             needing()
     assert load_bundle(signed).plan.programs
+
+
+def test_what_was_hashed_is_what_is_parsed(signed, keys, monkeypatch):
+    """Whoever swaps a file between its being checked and its being read gains nothing."""
+    swapped = []
+
+    def swap(make):
+        def hashed(content):
+            found = make(content)
+            if not swapped and found == manifest["files"]["bundle.json"]["sha256"]:
+                swapped.append(head.write_text(head.read_text().replace("0.0", "9.9")))
+            return found
+
+        return hashed
+
+    head = signed / "bundle.json"
+    manifest = json.loads((signed / "manifest.json").read_text())
+    before = load_bundle(signed).plan
+    for name in ("hash_file", "hash_bytes"):
+        monkeypatch.setattr(module, name, swap(getattr(module, name)), raising=False)
+    assert loaded(signed, keys, "ours").plan == before
+    assert swapped

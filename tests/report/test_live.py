@@ -2,6 +2,10 @@
 
 import json
 import math
+import socket
+import threading
+import time
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
@@ -134,3 +138,25 @@ def test_a_server_that_is_gone_is_said_to_be(log):
 def test_only_http_is_read(url):
     with pytest.raises(ConfigError, match="address of metrics"):
         Scraper(url)
+
+
+def test_a_server_that_drips_is_left_in_time():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def drip():
+            connection, _ = listener.accept()
+            with connection, suppress(OSError):
+                connection.sendall(b"HTTP/1.0 200 OK\r\n\r\n")
+                while not ended.wait(0.2):
+                    connection.sendall(b"#\n")
+
+        ended = threading.Event()
+        thread = threading.Thread(target=drip)
+        thread.start()
+        began_s = time.monotonic()
+        found = Scraper(f"http://127.0.0.1:{listener.getsockname()[1]}/metrics").figures()
+        took_s = time.monotonic() - began_s
+        ended.set()
+        thread.join()
+    assert "no figures" in found["fault"]
+    assert took_s < 4

@@ -9,6 +9,7 @@ import pytest
 from live_log import KEPT, SENT, write
 
 from hybridge.errors import ConfigError, DataError
+from hybridge.plan.log import DecisionLog
 from hybridge.report.live import LiveView
 from hybridge.report.watch import Dashboard
 
@@ -142,3 +143,23 @@ def test_what_cannot_be_read_is_told():
 def test_a_port_that_is_taken_is_named(shown):
     with pytest.raises(ConfigError, match=f"port {shown.port} of 127.0.0.1"):
         Dashboard(dict, port=shown.port)
+
+
+@pytest.mark.parametrize("time_s", [float("nan"), float("inf")])
+def test_a_line_with_an_odd_time_is_shown_all_the_same(tmp_path, time_s):
+    path = tmp_path / "log.jsonl"
+    with DecisionLog(path) as log:
+        log.append(KEPT, time_s, 0)
+        log.append(SENT, 2.0, 0)
+        log.append(KEPT, time_s, 0)
+    with Dashboard(LiveView(path).state) as dashboard:
+        state = json.loads(ask(dashboard, "/state.json")[2])
+    assert [each["time_s"] for each in state["requests"]] == [None, 2.0, None]
+
+
+def test_what_cannot_be_shown_ends_no_stream(tmp_path):
+    def state():
+        raise OverflowError("too large")
+
+    with Dashboard(state) as dashboard:
+        assert "too large" in json.loads(ask(dashboard, "/state.json")[2])["fault"]

@@ -27,7 +27,7 @@ from hybridge.plan.manifest import (
     FORMAT,
     MANIFEST,
     Manifest,
-    parse_file,
+    parse_content,
     parse_json,
     read_manifest,
     write_manifest,
@@ -158,8 +158,8 @@ def _read_head(
         check_signature(root, manifest.content, trusted_keys)
     if HEAD not in manifest.files:
         raise BundleError(f"{root / MANIFEST} does not list {HEAD}")
-    manifest.check(root, HEAD, verify)
-    head = parse_file(root / HEAD, lambda data: _Head.model_validate(parse_json(data)))
+    data = manifest.read(root, HEAD, verify)
+    head = parse_content(root / HEAD, data, lambda data: _Head.model_validate(parse_json(data)))
     _check_listing(root, manifest, head.plan)
     return root, manifest, head
 
@@ -180,10 +180,11 @@ def _read_rehearsal(
     """Return the rehearsal, if there is one; without a ``plan``, check its file alone."""
     if REHEARSAL not in manifest.files:
         return None
-    manifest.check(root, REHEARSAL, verify)
     if plan is None:
+        manifest.check(root, REHEARSAL, verify)
         return None
-    return parse_file(root / REHEARSAL, lambda data: _parse_rehearsal(data, plan))
+    data = manifest.read(root, REHEARSAL, verify)
+    return parse_content(root / REHEARSAL, data, lambda data: _parse_rehearsal(data, plan))
 
 
 def _file_of(program: str) -> str:

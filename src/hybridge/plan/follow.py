@@ -1,6 +1,7 @@
 """A decision log read while it is written."""
 
 import os
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import BinaryIO
@@ -38,11 +39,11 @@ class LogFollower:
         try:
             with ExitStack() as stack:
                 for file, offset in self._places(open_log(self._path, stack)):
+                    self._file, self._offset = _identity(file), offset
                     file.seek(offset)
-                    whole, newline, _ = file.read().rpartition(b"\n")
-                    self._file = _identity(file)
-                    self._offset = offset + len(whole) + len(newline)
-                    records += self._parsed(whole)
+                    for line in _whole_lines(file):
+                        self._offset += len(line)
+                        records += self._parsed(line)
         except FileNotFoundError:
             return []
         except OSError as error:
@@ -59,22 +60,38 @@ class LogFollower:
             offset = self._offset if self._offset <= sizes[first] else 0
         elif self._file is None:
             first, offset = _near_the_end(sizes, self._begin_bytes)
+            offset = _next_line(files[first], offset)
         else:
             first, offset = 0, 0
         return [(file, 0 if turn else offset) for turn, file in enumerate(files[first:])]
 
-    def _parsed(self, lines: bytes) -> list[Record]:
-        found = []
-        for line in filter(None, lines.split(b"\n")):
-            try:
-                record = parse_line(line, str(self._path))
-            except DataError:
-                record = None
-            if record is None:
-                self.unreadable += 1
-            else:
-                found.append(record)
-        return found
+    def _parsed(self, line: bytes) -> list[Record]:
+        """Return the record of a line, unless it is empty or none; the latter is counted."""
+        if line == b"\n":
+            return []
+        try:
+            record = parse_line(line, str(self._path))
+        except DataError:
+            record = None
+        if record is None:
+            self.unreadable += 1
+            return []
+        return [record]
+
+
+def _whole_lines(file: BinaryIO) -> Iterator[bytes]:
+    """Yield the lines that have an end, with it; one at a time, however many there are."""
+    while (line := file.readline()).endswith(b"\n"):
+        yield line
+
+
+def _next_line(file: BinaryIO, offset: int) -> int:
+    """Return where the first line begins that begins at ``offset`` or later."""
+    if offset == 0:
+        return 0
+    file.seek(offset - 1)
+    file.readline()
+    return file.tell()
 
 
 def _identity(file: BinaryIO) -> tuple[int, int]:

@@ -88,7 +88,8 @@ class DecisionLog(Closing):
         truth: int | None = None,
         image: str | None = None,
     ) -> None:
-        """Write one line at once; warns once, through `logging`, where it cannot be written.
+        """Write one line at once; warns through `logging` where it cannot be written, once until it
+        can be again.
 
         The arguments are those of `Record`.
         """
@@ -100,6 +101,7 @@ class DecisionLog(Closing):
         with self._lock:
             try:
                 self._write(data)
+                self._warned = False
             except OSError as error:
                 self._warn(error)
 

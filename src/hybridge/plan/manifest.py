@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from hybridge.errors import BundleError, DataError, PlanError
-from hybridge.hashing import hash_file
+from hybridge.hashing import hash_bytes, hash_file
 from hybridge.plan.tensors import Frozen
 
 FORMAT = 1
@@ -43,6 +43,29 @@ class Manifest(Frozen):
 
     def check(self, root: Path, name: str, verify: bool = True) -> None:
         """Raise `BundleError` unless a file is there, of the right size and, if asked, hash."""
+        path = root / name
+        self._check_size(root, name)
+        try:
+            sha256 = hash_file(path) if verify else None
+        except OSError as error:
+            raise BundleError(f"{path}: {error.strerror or error}") from error
+        self._check_hash(root, name, sha256)
+
+    def read(self, root: Path, name: str, verify: bool = True) -> bytes:
+        """Return a file's content: the very bytes that were checked; raises as `check` does."""
+        self._check_size(root, name)
+        path, most_bytes = root / name, self.files[name].size_bytes
+        try:
+            with path.open("rb") as file:
+                data = file.read(most_bytes + 1)
+        except OSError as error:
+            raise BundleError(f"{path}: {error.strerror or error}") from error
+        if len(data) != most_bytes:
+            raise BundleError(f"{path} is damaged: it changed while it was read")
+        self._check_hash(root, name, hash_bytes(data) if verify else None)
+        return data
+
+    def _check_size(self, root: Path, name: str) -> None:
         path, expected = root / name, self.files[name]
         if not path.is_file():
             raise BundleError(f"{path} is missing")
@@ -51,8 +74,12 @@ class Manifest(Frozen):
             raise BundleError(
                 f"{path} is damaged: expected {expected.size_bytes} bytes, got {size_bytes}"
             )
-        if verify and hash_file(path) != expected.sha256:
-            raise BundleError(f"{path} is damaged: its content is not what the manifest says")
+
+    def _check_hash(self, root: Path, name: str, sha256: str | None) -> None:
+        if sha256 is not None and sha256 != self.files[name].sha256:
+            raise BundleError(
+                f"{root / name} is damaged: its content is not what the manifest says"
+            )
 
 
 def write_manifest(root: Path) -> None:
@@ -67,9 +94,11 @@ def read_manifest(root: Path) -> Manifest:
     path = root / MANIFEST
     if not path.is_file():
         raise BundleError(f"{root} is not a bundle: it has no {MANIFEST}")
-    manifest = parse_file(path, lambda data: Manifest.model_validate(parse_json(data)))
+    data, manifest = parse_file(
+        path, lambda data: (data, Manifest.model_validate(parse_json(data)))
+    )
     # Nothing hashes the manifest: that it can be written in one way only keeps its bytes honest.
-    if path.read_bytes() != manifest.content:
+    if data != manifest.content:
         raise BundleError(f"{path} is damaged: it was changed after it was written")
     return manifest
 
@@ -89,12 +118,21 @@ def parse_json(data: bytes) -> Any:
 def parse_file(path: Path, parse: Callable[[bytes], Parsed]) -> Parsed:
     """Return what ``parse`` makes of a file's content; its errors become one-line `BundleError`."""
     try:
-        return parse(path.read_bytes())
+        data = path.read_bytes()
+    except OSError as error:
+        raise BundleError(f"{path}: {' '.join(str(error).split())}") from error
+    return parse_content(path, data, parse)
+
+
+def parse_content(path: Path, data: bytes, parse: Callable[[bytes], Parsed]) -> Parsed:
+    """Return what ``parse`` makes of ``data``, which was read from ``path``, as `parse_file`."""
+    try:
+        return parse(data)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         raise BundleError(f"{path}: {where}: {first['msg']}") from error
-    except (OSError, ValueError, DataError, PlanError) as error:
+    except (ValueError, DataError, PlanError) as error:
         raise BundleError(f"{path}: {' '.join(str(error).split())}") from error
 
 

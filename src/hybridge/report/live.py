@@ -85,7 +85,7 @@ class LiveView:
     def _request(self, record: Record) -> Plain:
         decision = record.decision
         return {
-            "time_s": record.time_s,
+            "time_s": _moment(record.time_s),
             "label": self._name(record.label),
             "right": None if record.truth is None else record.label == record.truth,
             "source": decision.source,
@@ -125,7 +125,7 @@ def figures(records: Sequence[Record], known: Known) -> Plain | None:
     lasted_s = records[-1].time_s - records[0].time_s
     return {
         "requests": len(records),
-        "last_s": records[-1].time_s,
+        "last_s": _moment(records[-1].time_s),
         "per_s": (len(records) - 1) / lasted_s if lasted_s > 0 else None,
         "coverage": fmean(not decision.wanted for decision in decisions),
         "fell_back": fmean(each.wanted and each.source == "edge" for each in decisions),
@@ -151,6 +151,10 @@ def plain_number(value: float | None) -> float | str | None:
     if math.isinf(value):
         return "Infinity" if value > 0 else "-Infinity"
     return value
+
+
+def _moment(time_s: float) -> float | None:
+    return time_s if math.isfinite(time_s) else None
 
 
 def _threshold(record: Record, known: Known) -> float | None:

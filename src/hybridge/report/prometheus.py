@@ -1,6 +1,7 @@
 """The figures of a cloud server, read where Prometheus reads them."""
 
 import math
+import queue
 import re
 import threading
 import time
@@ -14,7 +15,7 @@ from hybridge.errors import ConfigError
 
 _SAMPLE = re.compile(r"([A-Za-z_:][\w:]*)(?:\{(.*)\})?[ \t]+(\S+)")
 _LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
-_MOST_BYTES = 4_000_000
+_MOST_BYTES, _PART_BYTES = 4_000_000, 1 << 16
 _WITHIN_S = 1.5
 
 
@@ -54,10 +55,39 @@ class Scraper:
 
     def _read(self) -> dict[str, Any]:
         try:
-            with urlopen(self._url, timeout=_WITHIN_S) as page:
-                return digest(page.read(_MOST_BYTES).decode("utf-8", "replace"))
+            return digest(_fetched(self._url).decode("utf-8", "replace"))
         except (OSError, HTTPException, ValueError) as error:
             return {"fault": f"no figures: {error}"}
+
+
+def _fetched(url: str) -> bytes:
+    """Return what is at an address; `OSError` where it has not come altogether in time.
+
+    The limit that sockets have is for each read of many, so a thread is left behind instead.
+    """
+    done: queue.SimpleQueue[bytes | Exception] = queue.SimpleQueue()
+
+    def fetch() -> None:
+        ends_s = time.monotonic() + _WITHIN_S
+        try:
+            with urlopen(url, timeout=_WITHIN_S) as page:
+                content = b""
+                while len(content) < _MOST_BYTES and (part := page.read1(_PART_BYTES)):
+                    content += part
+                    if time.monotonic() > ends_s:
+                        raise TimeoutError("timed out")
+            done.put(content)
+        except Exception as error:
+            done.put(error)
+
+    threading.Thread(target=fetch, name="hybridge-scraper", daemon=True).start()
+    try:
+        found = done.get(timeout=_WITHIN_S)
+    except queue.Empty:
+        raise TimeoutError("timed out") from None
+    if isinstance(found, Exception):
+        raise found
+    return found
 
 
 def digest(text: str) -> dict[str, Any]:

@@ -80,6 +80,8 @@ class Dashboard(Closing):
             return json.dumps(self.state(), allow_nan=False).encode()
         except HybridgeError as error:
             return json.dumps({"fault": str(error)}).encode()
+        except (ValueError, ArithmeticError) as error:  # a stream must not end for one odd line
+            return json.dumps({"fault": f"the state cannot be shown: {error}"}).encode()
 
     def close(self) -> None:
         """End all streams and stop listening."""

@@ -1,5 +1,7 @@
 """Who may speak with whom, and what is refused before anything is sent."""
 
+from pathlib import Path
+
 import pytest
 
 from certificates import Authority
@@ -7,6 +9,7 @@ from hybridge.errors import ConfigError
 from hybridge.runtime.cloud.models import Models
 from hybridge.runtime.cloud.server import serving
 from hybridge.runtime.edge.grpc import GrpcTransport
+from hybridge.runtime.wire import trust
 from hybridge.runtime.wire.message import Message
 from hybridge.runtime.wire.tokens import Tokens, read_token, read_tokens
 from hybridge.runtime.wire.trust import Access, ServerTls, Tls, is_loopback, stays_here
@@ -191,3 +194,26 @@ def test_a_certificate_can_be_renewed_while_it_serves(folder, authority):
             ask(target, newer.ca)
         with pytest.raises(Exception, match="CERTIFICATE_VERIFY_FAILED"):
             ask(target, authority.ca)
+
+
+def test_a_pair_that_is_renewed_while_it_is_read_is_read_again(folder, authority, monkeypatch):
+    """What OpenSSL has made sure of is what gRPC is given."""
+    pairs = [authority.pair("renewed-1"), authority.pair("renewed-2")]
+    cert, key = folder / "while.pem", folder / "while.key"
+    reads = []
+
+    def read(path, what):
+        content = read_file(path, what)
+        reads.append(path)
+        if len(reads) == 1:  # both are replaced between the first read and OpenSSL's
+            put(1)
+        return content
+
+    def put(turn):
+        cert.write_bytes(Path(pairs[turn].cert).read_bytes())
+        key.write_bytes(Path(pairs[turn].key).read_bytes())
+
+    put(0)
+    read_file = trust._read
+    monkeypatch.setattr(trust, "_read", read)
+    assert trust._read_pair(cert, key) == (cert.read_bytes(), key.read_bytes())

@@ -15,6 +15,8 @@ import grpc
 from hybridge.errors import ConfigError
 from hybridge.runtime.wire.tokens import Tokens
 
+#: How often files that change while they are read are read anew.
+_TURNS = 3
 _LOCAL_SOCKETS = ("unix:", "unix-abstract:")
 
 
@@ -179,17 +181,27 @@ def _read_authorities(path: Path | str) -> bytes:
 def _read_pair(cert: Path | str, key: Path | str) -> tuple[bytes, bytes]:
     """Return PEM files of a certificate and its private key, having made sure that they fit.
 
-    gRPC says nothing but that it failed; OpenSSL can tell why.
+    gRPC says nothing but that it failed; OpenSSL can tell why, but reads files alone. Those that
+    are renewed meanwhile are read again, so that what was made sure of is what is returned.
     """
-    pair = _read(cert, "the certificate"), _read(key, "the private key")
-    try:
-        # An encrypted key would be asked for on the terminal; no password is ever right.
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert, key, password=lambda: "")
-    except (ssl.SSLError, ValueError) as error:
+    for _ in range(_TURNS):
+        pair = _read(cert, "the certificate"), _read(key, "the private key")
+        try:
+            # An encrypted key would be asked for on the terminal; no password is ever right.
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(cert, key, password=lambda: "")
+            fault: Exception | None = None
+        except (OSError, ValueError) as error:  # those of OpenSSL are an OSError, too
+            fault = error
+        if pair == (_read(cert, "the certificate"), _read(key, "the private key")):
+            break
+    else:
+        raise ConfigError(f"{cert} and {key} change while they are read; try again when they rest")
+    if fault is not None:
         raise ConfigError(
             f"{cert} and {key}: expected a certificate and its private key as PEM, the key not "
             "encrypted; one of them is something else, or they do not belong together"
-        ) from error
+        ) from fault
     return pair
 
 
