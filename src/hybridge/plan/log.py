@@ -88,8 +88,9 @@ class DecisionLog(Closing):
         truth: int | None = None,
         image: str | None = None,
     ) -> None:
-        """Write one line at once; warns through `logging` where it cannot be written, once until it
-        can be again.
+        """Write one line at once; warns through `logging` when it first cannot be written.
+
+        Once it could be written again, the next failure is warned of anew.
 
         The arguments are those of `Record`.
         """
