@@ -68,7 +68,13 @@ class TransportError(HybridgeError):
 
 
 class RefusedError(TransportError):
-    """The cloud answered, and refused the request."""
+    """The cloud answered, and refused the request.
+
+    Attributes:
+        retry_after_ms: When it may be asked again, or None where it did not say.
+    """
+
+    retry_after_ms: int | None = None
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

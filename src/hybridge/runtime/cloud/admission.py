@@ -9,9 +9,14 @@ import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from hybridge.errors import RefusedError, TransportError
 from hybridge.runtime.cloud.pace import Pace
+
+
+#: When there should be room for bytes again, about.
+_ROOM_AFTER_S = 0.1
 
 
 class ExpiredError(TransportError):
@@ -32,6 +37,40 @@ class OverloadedError(RefusedError):
     def __init__(self, reason: str, after_s: float) -> None:
         self.retry_after_ms = max(1, math.ceil(after_s * 1e3))
         super().__init__(f"{reason}; ask again in {self.retry_after_ms} ms")
+
+
+class Room:
+    """Counts the bytes that requests hold, and refuses what would be too many.
+
+    Args:
+        most_bytes: How many there may be. A request that is larger is let in where no other is.
+    """
+
+    def __init__(self, most_bytes: int) -> None:
+        self._most_bytes = most_bytes
+        self._held_bytes = 0
+
+    @contextmanager
+    def held(self, more_bytes: int) -> Iterator[None]:
+        """Hold so many until the context ends; raises `OverloadedError` where they are too many."""
+        if self._held_bytes and self._held_bytes + more_bytes > self._most_bytes:
+            raise OverloadedError(
+                f"requests of {self._held_bytes >> 20} MiB are under way, of at most "
+                f"{self._most_bytes >> 20}",
+                _ROOM_AFTER_S,
+            )
+        self._held_bytes += more_bytes
+        try:
+            yield
+        finally:
+            self._held_bytes -= more_bytes
+
+
+@dataclass(slots=True)
+class Progress:
+    """How many rows of a batch have been computed so far."""
+
+    rows: int = 0
 
 
 class Admission:
@@ -69,7 +108,7 @@ class Admission:
         Raises:
             OverloadedError: Too much waits already, or so much that the answer would be late.
             ExpiredError: It would be late if nothing waited. A model that has nothing to do
-                takes it all the same, because only running it tells how long it takes now.
+                takes one batch all the same, because only running it tells how long it takes now.
         """
         self._check(rows, expires_at_s)
         self._taken += rows
@@ -86,18 +125,29 @@ class Admission:
         await self._empty.wait()
 
     @contextmanager
-    def run(self, rows: int) -> Iterator[None]:
-        """Learn from the context's duration how long a batch of ``rows`` takes, if it succeeds."""
+    def run(self, rows: int) -> Iterator[Progress]:
+        """Learn from the context's duration how long a batch of ``rows`` takes, if it succeeds.
+
+        From one that stops because its time is spent it learns what is known by its progress.
+        """
         self._running = rows
         self._began_s = time.perf_counter()
+        progress = Progress()
         try:
-            yield
+            yield progress
+            self._learn(rows)
+        except ExpiredError:
+            self._learn(progress.rows)
+            raise
+        finally:
+            self._running = 0
+
+    def _learn(self, rows: int) -> None:
+        if rows:
             # A request that is longer than a batch runs as several.
             batches = math.ceil(rows / self._max_batch)
             took_s = time.perf_counter() - self._began_s
             self._pace.note(math.ceil(rows / batches), took_s / batches)
-        finally:
-            self._running = 0
 
     def _check(self, rows: int, expires_at_s: float | None) -> None:
         waiting = self.waiting
@@ -106,7 +156,8 @@ class Admission:
                 f"{waiting} rows are waiting, of at most {self._max_waiting}",
                 self._ahead_s() + self._needed_s(waiting),
             )
-        if expires_at_s is None or not self._taken:
+        idle = not self._taken
+        if expires_at_s is None or (idle and rows <= self._max_batch):
             return
         left_s = expires_at_s - time.perf_counter()
         alone_s = self._needed_s(rows)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from hybridge.errors import BundleError, ConfigError, TransportError
-from hybridge.runtime.cloud.admission import Admission, ExpiredError
+from hybridge.runtime.cloud.admission import Admission, ExpiredError, Progress
 
 Array = np.ndarray[Any, Any]
 Tensors = Mapping[str, Array]
@@ -75,12 +75,17 @@ class _Waiting:
     expires_at_s: float | None
     done: "asyncio.Future[Computed]"
 
+    def is_awaited(self, now_s: float) -> bool:
+        """Return whether its client is there, and its time not spent."""
+        return not self.done.done() and (self.expires_at_s is None or self.expires_at_s > now_s)
+
 
 class Batcher:
     """Runs one model on a thread of its own, so that the event loop never waits for it.
 
     Whatever has come while a batch was computed forms the next one. A request whose time is
-    spent, or whose client has gone, is not computed.
+    spent, or whose client has gone, is not computed, nor is what is left of one longer than a
+    batch.
 
     Args:
         run: Computes a batch: inputs ``(M, ...)`` to outputs ``(M, ...)``, by name.
@@ -193,8 +198,10 @@ class Batcher:
         rows = sum(waiting.rows for waiting in batch)
         began_s = time.perf_counter()
         try:
-            with self.admission.run(rows):
-                answers = await loop.run_in_executor(self._worker, self._run_together, batch)
+            with self.admission.run(rows) as progress:
+                answers = await loop.run_in_executor(
+                    self._worker, self._run_together, batch, progress
+                )
         except Exception as error:
             await self._compute_apart(batch, error)
             return
@@ -216,14 +223,21 @@ class Batcher:
             else:
                 waiting.done.set_exception(error)
 
-    def _run_together(self, batch: list[_Waiting]) -> list[dict[str, Array]]:
-        """Run a batch, and give each request its rows of the outputs."""
+    def _run_together(self, batch: list[_Waiting], progress: Progress) -> list[dict[str, Array]]:
+        """Run a batch, and give each request its rows of the outputs.
+
+        Raises `ExpiredError` between its parts where nobody waits for them any more.
+        """
         inputs = _concatenated([waiting.tensors for waiting in batch])
         rows = sum(waiting.rows for waiting in batch)
-        parts = [
-            self._run({name: array[at : at + self._max_batch] for name, array in inputs.items()})
-            for at in range(0, rows, self._max_batch)
-        ]
+        parts = []
+        for at in range(0, rows, self._max_batch):
+            now_s = time.perf_counter()
+            if at and not any(waiting.is_awaited(now_s) for waiting in batch):
+                raise ExpiredError(f"its time was spent after {at} of its {rows} rows")
+            part = {name: array[at : at + self._max_batch] for name, array in inputs.items()}
+            parts.append(self._run(part))
+            progress.rows = min(at + self._max_batch, rows)
         outputs = _concatenated(parts)
         for name, array in outputs.items():
             if array.shape[:1] != (rows,):

@@ -22,12 +22,17 @@ _REFUSAL = "expected a header 'authorization: Bearer TOKEN' with a token that th
 class Guard(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # gRPC has no types
     """Refuses calls without a token with ``UNAUTHENTICATED``, before their message is read.
 
+    Of a call that is open without one the message is not read either: it need not say anything,
+    and might be long.
+
     Args:
         tokens: Those that are taken; may be replaced while it stands.
+        refused: Told of every call that it refuses.
     """
 
-    def __init__(self, tokens: Tokens) -> None:
+    def __init__(self, tokens: Tokens, refused: Callable[[], None]) -> None:
         self.tokens = tokens
+        self._refused = refused
 
     async def intercept_service(
         self,
@@ -35,8 +40,11 @@ class Guard(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # gRPC has no ty
         handler_call_details: Any,
     ) -> Any:
         """Return the handler of a call, or one that refuses it."""
-        if handler_call_details.method in OPEN or self._knows(handler_call_details):
+        if self._knows(handler_call_details):
             return await continuation(handler_call_details)
+        if handler_call_details.method in OPEN:
+            return _unread(await continuation(handler_call_details))
+        self._refused()
         return _REFUSING
 
     def _knows(self, call: Any) -> bool:
@@ -46,6 +54,15 @@ class Guard(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # gRPC has no ty
 
 async def _refuse(messages: Any, context: Any) -> None:
     await context.abort(grpc.StatusCode.UNAUTHENTICATED, _REFUSAL)
+
+
+def _unread(handler: Any) -> Any:
+    """Return a handler that answers as another does an empty message, and receives none."""
+
+    async def answer(messages: Any, context: Any) -> None:
+        await context.write(await handler.unary_unary(b"", context))
+
+    return grpc.stream_stream_rpc_method_handler(answer)
 
 
 # A handler of streams is called before any message is received, one of single messages after.

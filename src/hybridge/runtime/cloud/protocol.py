@@ -7,10 +7,10 @@ from typing import Any
 from google.protobuf.message import Message as ProtobufMessage
 
 from hybridge import __version__
-from hybridge.errors import RefusedError, SignatureError
+from hybridge.errors import DataError, RefusedError, SignatureError
 from hybridge.plan.program import Program
 from hybridge.plan.tensors import TensorSpec
-from hybridge.runtime.cloud.service import CloudService
+from hybridge.runtime.cloud.service import CloudService, Unread
 from hybridge.runtime.wire import checksum, oip
 from hybridge.runtime.wire import oip_pb2 as pb
 from hybridge.runtime.wire.message import Array, Message
@@ -59,7 +59,12 @@ class ProtocolMethods:
 
         Raises what `hybridge.runtime.cloud.service.verdict` tells clients of.
         """
-        return await self._methods[method](oip.parse(METHODS[method], data), left_ms)
+        try:
+            request = oip.parse(METHODS[method], data)
+        except DataError:
+            self._service.refused("INVALID_ARGUMENT")
+            raise
+        return await self._methods[method](request, left_ms)
 
     async def _live(
         self, request: pb.ServerLiveRequest, left_ms: float | None
@@ -101,19 +106,28 @@ class ProtocolMethods:
         self, request: pb.ModelInferRequest, left_ms: float | None
     ) -> pb.ModelInferResponse:
         version = request.model_version or oip.program_hash(request)
-        wanted = [output.name for output in request.outputs]
+        # Nobody asks for one output more often than once, and some would ask for millions.
+        wanted = [output.name for output in request.outputs[: oip.MAX_OUTPUTS + 1]]
 
-        def read(program: Program) -> Message:
+        def read(program: Program) -> Message | Unread:
             served = {spec.name for spec in program.outputs}
-            if not set(wanted) <= served:
+            if not set(wanted) <= served or len(wanted) > oip.MAX_OUTPUTS:
                 raise SignatureError(
                     f"program {program.name!r} gives {sorted(served)}, not {wanted[:16]}"
                 )
-            message = oip.from_request(request, program)
-            checksum.check_request(request)
             # The call's own deadline has been running since the call came, not since it was read.
-            limits_ms = [left for left in (message.left_ms, left_ms) if left is not None]
-            return replace(message, left_ms=min(limits_ms, default=None))
+            limits_ms = [left for left in (oip.left_ms(request), left_ms) if left is not None]
+            within_ms = min(limits_ms, default=None)
+
+            def message() -> Message:
+                message = oip.from_request(request, program)
+                checksum.check_request(request)
+                return replace(message, left_ms=within_ms)
+
+            if request.raw_input_contents:
+                return message()
+            rows = oip.claimed_rows(request, program)
+            return Unread(rows, request.ByteSize(), within_ms, message)
 
         program, reply = await self._service.answer(request.model_name, version, read)
         served = [spec.name for spec in program.outputs]
@@ -136,7 +150,7 @@ def _tensor_metadata(spec: TensorSpec) -> pb.TensorMetadata:
 
 
 def retry_metadata(retry_after_ms: int | None) -> tuple[tuple[str, str], ...]:
-    """Return the trailing metadata that say when to ask again, for our edge and for gRPC's own."""
+    """Return the trailing metadata that say when to ask again, as we and as gRPC name them."""
     if retry_after_ms is None:
         return ()
     return ((RETRY_AFTER, str(retry_after_ms)), ("grpc-retry-pushback-ms", str(retry_after_ms)))

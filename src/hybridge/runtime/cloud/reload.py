@@ -76,8 +76,12 @@ class Reloader:
         task.add_done_callback(self._tasks.discard)
 
     async def watch(self, folders: Sequence[Path]) -> None:
-        """Reload whenever files of ``folders`` have changed, and then not for one more look."""
+        """Reload whenever files of ``folders`` have changed, and then not for one more look.
+
+        Once at the beginning, too: they may have changed since what is served was loaded.
+        """
         loaded = before = await asyncio.to_thread(stamp, folders)
+        await self.reload()
         while True:
             await asyncio.sleep(LOOK_EVERY_S)
             now = await asyncio.to_thread(stamp, folders)

@@ -31,7 +31,8 @@ _OPTIONS = [
     ("grpc.server_max_unrequested_time_in_server", 120),
 ]
 
-#: Most calls at once; what comes beyond is refused before it is read, so that memory is bounded.
+#: Most calls at once; what comes beyond is refused before it is read. What those that are read
+#: may hold together is the service's to bound.
 MAX_CALLS = 4096
 #: How long nothing must come to a busy server before it stops listening.
 FAREWELL_S = 0.2
@@ -59,7 +60,7 @@ class CloudServer:
         self.port = port
         self._access = access or Access()
         tokens = self._access.tokens
-        guards = [] if tokens is None else [Guard(tokens)]
+        guards = [] if tokens is None else [Guard(tokens, lambda: service.refused("UNAUTHENTICATED"))]
         self._server = grpc.aio.server(
             interceptors=guards, options=_OPTIONS, maximum_concurrent_rpcs=MAX_CALLS
         )

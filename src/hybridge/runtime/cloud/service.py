@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from hybridge.codecs.codec import decode
 from hybridge.errors import DataError, SignatureError, UnknownNameError
 from hybridge.plan.program import Claim, Program
-from hybridge.runtime.cloud.admission import ExpiredError, OverloadedError
+from hybridge.runtime.cloud.admission import ExpiredError, OverloadedError, Room
 from hybridge.runtime.cloud.batcher import SHUTTING_DOWN, Batcher, Batching, Computed, DrainingError
 from hybridge.runtime.cloud.listener import Listener, Outcome
 from hybridge.runtime.cloud.models import Models, OtherVersionError, UnservedError
@@ -37,6 +37,23 @@ class Verdict:
     status: str
     text: str
     retry_after_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """A message that takes long to read, and what it claims: read only once it has been let in.
+
+    Attributes:
+        rows: How many it has.
+        payload_bytes: How many bytes it came in.
+        left_ms: Time left, or None.
+        read: Returns it; called on another thread, raises as reading does.
+    """
+
+    rows: int
+    payload_bytes: int
+    left_ms: float | None
+    read: Callable[[], Message]
 
 
 _STATUSES: tuple[tuple[type[BaseException], str], ...] = (
@@ -74,6 +91,8 @@ class CloudService:
         models: What is served.
         batching: How requests are run together; None for the defaults.
         max_decoded_bytes: Most bytes that one input of a request may decode to.
+        max_held_bytes: Most bytes that requests under way may hold together, as they came and
+            decoded; what comes beyond is refused.
         listeners: Told of everything that happens.
 
     Attributes:
@@ -87,6 +106,7 @@ class CloudService:
         batching: Batching | None = None,
         *,
         max_decoded_bytes: int = 64 << 20,
+        max_held_bytes: int = 1 << 30,
         listeners: Sequence[Listener] = (),
     ) -> None:
         self.draining = False
@@ -94,6 +114,7 @@ class CloudService:
         self._shelf = Shelf(models)
         self._batching = batching or Batching()
         self._max_decoded_bytes = max_decoded_bytes
+        self._room = Room(max_held_bytes)
         self._listeners = tuple(listeners)
         self._under_way = 0
         self._idle = asyncio.Event()
@@ -130,7 +151,7 @@ class CloudService:
         return reply
 
     async def answer(
-        self, name: str, sha256: str, read: Callable[[Program], Message]
+        self, name: str, sha256: str, read: Callable[[Program], Message | Unread]
     ) -> tuple[Program, Reply]:
         """Answer the message that ``read`` makes of a request, once its program is known.
 
@@ -144,16 +165,21 @@ class CloudService:
             note.program = program = self.find(name, sha256)
             # Held from here on: the program may be taken away while the input is decoded.
             batcher = self._batchers[program.sha256]
-            message = read(program)
-            note.rows = _rows(program, message)
-            expires_at_s = _expiry_s(note.began_s, message.left_ms)
-            with batcher.admission.place(note.rows, expires_at_s):
-                tensors = await self._decoded(message)
+            asked = read(program)
+            note.rows = asked.rows if isinstance(asked, Unread) else _rows(program, asked)
+            expires_at_s = _expiry_s(note.began_s, asked.left_ms)
+            decoded_bytes = note.rows * sum(spec.bytes_per_item for spec in program.inputs)
+            with (
+                self._room.held(asked.payload_bytes + decoded_bytes),
+                batcher.admission.place(note.rows, expires_at_s),
+            ):
+                tensors = await self._decoded(asked)
                 program.check_inputs(tensors)
                 note.computed = computed = await batcher.submit(tensors, expires_at_s)
         return program, Reply(computed.outputs, cloud_ms=note.passed_ms)
 
-    async def _decoded(self, message: Message) -> dict[str, Array]:
+    async def _decoded(self, asked: Message | Unread) -> dict[str, Array]:
+        message = await asyncio.to_thread(asked.read) if isinstance(asked, Unread) else asked
         if all(encoded.codec == "raw" for encoded in message.tensors.values()):
             return self._decode(message)
         return await asyncio.to_thread(self._decode, message)
@@ -161,6 +187,14 @@ class CloudService:
     def _decode(self, message: Message) -> dict[str, Array]:
         limit = self._max_decoded_bytes
         return {name: decode(encoded, limit) for name, encoded in message.tensors.items()}
+
+    def refused(self, status: str) -> None:
+        """Tell the listeners of what was refused before it was known what it is for."""
+        self._tell(Outcome(None, status))
+
+    def _tell(self, outcome: Outcome) -> None:
+        for listener in self._listeners:
+            listener.on_outcome(outcome)
 
     @contextmanager
     def _noted(self) -> Iterator["_Note"]:
@@ -179,9 +213,7 @@ class CloudService:
             self._under_way -= 1
             if not self._under_way:
                 self._idle.set()
-            outcome = note.outcome(status, shed)
-            for listener in self._listeners:
-                listener.on_outcome(outcome)
+            self._tell(note.outcome(status, shed))
 
     def swap(self, models: Models) -> Models:
         """Serve ``models`` from now on; returns those before, to be retired.

@@ -1,6 +1,7 @@
 """The transport over gRPC, to any server of the Open Inference Protocol v2."""
 
 import re
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -144,7 +145,9 @@ class GrpcTransport(Closing):
     def _translated(self, error: Any, within_ms: float) -> TransportError:
         code, details = error.code(), error.details()
         if code.name in REFUSALS:
-            return RefusedError(f"{self.target} refused ({code.name}): {details}")
+            refused = RefusedError(f"{self.target} refused ({code.name}): {details}")
+            refused.retry_after_ms = _retry_after_ms(error)
+            return refused
         if code is grpc.StatusCode.DEADLINE_EXCEEDED:
             return LateError(f"{self.target} did not answer within {within_ms:.0f} ms")
         unsent = code is grpc.StatusCode.UNAVAILABLE and _UNSENT.search(str(details)) is not None
@@ -154,3 +157,9 @@ class GrpcTransport(Closing):
     def close(self) -> None:
         """Close the connection, cancelling what is under way."""
         self._lines.close()
+
+
+def _retry_after_ms(error: Any) -> int | None:
+    """Return when the cloud may be asked again, where it says so in whole milliseconds."""
+    told = next((value for key, value in error.trailing_metadata() or () if key == RETRY_AFTER), "")
+    return int(told) if re.fullmatch(r"[0-9]{1,9}", str(told)) else None

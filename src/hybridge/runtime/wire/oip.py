@@ -27,6 +27,7 @@ from hybridge.errors import DataError
 from hybridge.plan.program import Claim, Program
 from hybridge.plan.tensors import TensorSpec
 from hybridge.runtime.wire import oip_pb2 as pb
+from hybridge.runtime.wire import outline
 from hybridge.runtime.wire.message import Array, Message, Reply
 
 SERVICE = "inference.GRPCInferenceService"
@@ -34,6 +35,10 @@ SERVICE = "inference.GRPCInferenceService"
 MAX_MESSAGE_BYTES = 64 << 20
 #: Most rows of a request, and most axes of a tensor.
 MAX_ROWS, MAX_RANK = 1 << 15, 8
+#: Most outputs that a request may name.
+MAX_OUTPUTS = 64
+#: Most elements of typed contents that are converted without letting other threads run.
+_ELEMENTS = 1 << 14
 
 DATATYPES = {
     "bool": "BOOL",
@@ -87,6 +92,22 @@ def from_request(request: pb.ModelInferRequest, program: Program) -> Message:
     is malformed or of more than `MAX_ROWS` rows, `SignatureError` where it has other inputs than
     the program.
     """
+    rows = claimed_rows(request, program)
+    tensors = request.inputs
+    specs = {spec.name: spec for spec in program.inputs}
+    contents = _contents(tensors, request.raw_input_contents)
+    encoded = {
+        tensor.name: _encoded(tensor, content, specs[tensor.name], rows)
+        for tensor, content in zip(tensors, contents, strict=True)
+    }
+    return Message(program.name, program.sha256, encoded, left_ms(request))
+
+
+def claimed_rows(request: pb.ModelInferRequest, program: Program) -> int:
+    """Return how many rows a request for ``program`` claims to have; raises as `from_request`.
+
+    What it holds is not touched.
+    """
     tensors = request.inputs
     specs = {spec.name: spec for spec in program.inputs}
     # One too many is as wrong as a million.
@@ -98,13 +119,12 @@ def from_request(request: pb.ModelInferRequest, program: Program) -> Message:
             f"expected at most {MAX_ROWS} rows and {MAX_MESSAGE_BYTES} bytes once decoded, got "
             f"{rows} rows of {row_bytes} bytes; send smaller batches"
         )
-    contents = _contents(tensors, request.raw_input_contents)
-    encoded = {
-        tensor.name: _encoded(tensor, content, specs[tensor.name], rows)
-        for tensor, content in zip(tensors, contents, strict=True)
-    }
-    left_ms = _number(request.parameters, "left_ms")
-    return Message(program.name, program.sha256, encoded, left_ms)
+    return rows
+
+
+def left_ms(request: pb.ModelInferRequest) -> float | None:
+    """Return the time that a request says is left; `DataError` where it says something else."""
+    return _number(request.parameters, "left_ms")
 
 
 def _claim(tensor: pb.Tensor, specs: Mapping[str, TensorSpec]) -> Claim:
@@ -149,7 +169,13 @@ def program_hash(message: pb.ModelInferRequest | pb.ModelInferResponse) -> str:
 
 
 def parse(kind: type[ProtobufMessage], data: bytes) -> Any:
-    """Return ``data`` as a message of this ``kind``; raises `DataError` where it is none."""
+    """Return ``data`` as a message of this ``kind``; raises `DataError` where it is none.
+
+    A request whose inputs, and so its typed contents, are longer than `outline.MAX_INPUTS_BYTES`
+    is none: parsed, each byte of them might be one of eight.
+    """
+    if kind is pb.ModelInferRequest:
+        outline.check_inputs(data)
     try:
         return kind.FromString(data)
     except DecodeError as error:
@@ -185,11 +211,14 @@ def _from_typed(tensor: pb.Tensor) -> bytes:
         )
     if tensor.datatype == "BYTES":
         return _with_lengths(elements)
-    given = np.array(elements)
-    values = given.astype(_dtype(tensor))
-    if not np.array_equal(values, given, equal_nan=True):
-        raise DataError(f"tensor {tensor.name[:40]!r}: values beyond {tensor.datatype}")
-    return values.tobytes()
+    dtype, parts = _dtype(tensor), []
+    for at in range(0, len(elements), _ELEMENTS):
+        given = np.array(elements[at : at + _ELEMENTS])
+        values = given.astype(dtype)
+        if not np.array_equal(values, given, equal_nan=True):
+            raise DataError(f"tensor {tensor.name[:40]!r}: values beyond {tensor.datatype}")
+        parts.append(values.tobytes())
+    return b"".join(parts)
 
 
 def _encoded(tensor: pb.Tensor, content: bytes, spec: TensorSpec, rows: int) -> Encoded:
