@@ -2,6 +2,7 @@
 
 import json
 import signal
+import threading
 import socket
 import urllib.request
 
@@ -97,11 +98,16 @@ def sources(bundle, target):
 
 
 def event(process, name):
-    """Read standard error up to the event ``name``."""
-    for line in process.stderr:
-        found = json.loads(line)
-        if found["event"] == name:
-            return found
+    """Read standard error up to the event ``name``; a server that never tells it is ended."""
+    patience = threading.Timer(60, process.kill)
+    patience.start()
+    try:
+        for line in process.stderr:
+            found = json.loads(line)
+            if found["event"] == name:
+                return found
+    finally:
+        patience.cancel()
     raise AssertionError(f"no event {name}")
 
 
