@@ -2,6 +2,7 @@
 
 import threading
 import time
+from statistics import median
 
 import numpy as np
 import pytest
@@ -45,14 +46,28 @@ def bundle(tmp_path):
     return Bundle(with_threshold(pair_plan(tmp_path), -1e9))
 
 
+def took_ms(act):
+    began_s = time.perf_counter()
+    act()
+    return 1e3 * (time.perf_counter() - began_s)
+
+
 def test_an_answer_comes_at_the_deadline_whatever_the_transport_does(bundle):
-    with Stuck() as cloud, EdgeRuntime(bundle, cloud) as edge:
-        began_s = time.perf_counter()
-        answer = edge.predict(IMAGE, deadline_ms=60)
-        assert 0.03 < time.perf_counter() - began_s < 5
-    assert answer.source == "edge"
-    assert "did not come back" in answer.failure
-    assert answer.asked
+    """At most 10 ms after it, and what this machine adds to any wait, at the median of several."""
+    answers, late_ms, jitter_ms = [], [], []
+    nobody = threading.Event()
+    with Stuck() as cloud, EdgeRuntime(bundle, cloud, breaker=PATIENT) as edge:
+        for _ in range(9):
+            edge.observer.tracker = None  # or nothing would be sent any more
+            jitter_ms.append(took_ms(lambda: nobody.wait(0.06)) - 60)
+            late_ms.append(
+                took_ms(lambda: answers.append(edge.predict(IMAGE, deadline_ms=60))) - 60
+            )
+    assert -30 < median(late_ms) < 10 + max(median(jitter_ms), 0)
+    for answer in answers:
+        assert answer.source == "edge"
+        assert "did not come back" in answer.failure
+        assert answer.asked
 
 
 def test_what_comes_too_late_is_not_taken_for_another_answer(bundle):

@@ -19,6 +19,8 @@ from certificates import Authority
 from hybridge.codecs.codec import codec_named
 from hybridge.errors import RefusedError, TransportError
 from hybridge.plan.tensors import TensorSpec
+from hybridge.runtime.cloud import journal
+from hybridge.runtime.cloud.journal import Journal
 from hybridge.runtime.cloud.models import Models
 from hybridge.runtime.cloud.server import serving
 from hybridge.runtime.edge.grpc import GrpcTransport
@@ -70,14 +72,15 @@ def cloud(folder, programs):
     tokens = folder / "tokens"
     tokens.write_text(f"# of devices\n{TOKEN}\n\nanother-token-of-this-test\n")
     access = Access(ServerTls(server.cert, server.key, ours.ca), Tokens(tokens))
-    with serving(Models({"pets": programs}), access=access) as target:
+    with serving(Models({"pets": programs}), access=access, listeners=[Journal()]) as target:
         yield Cloud(target, Tls(ours.ca, device.cert, device.key), ours, theirs, programs[0])
 
 
 @pytest.fixture(autouse=True)
-def _goes_on(cloud, capfd, caplog, folder):
+def _goes_on(cloud, capfd, caplog, monkeypatch):
     """After every test the server still answers, and has said nothing that it should not."""
     caplog.set_level(logging.DEBUG)
+    monkeypatch.setattr(journal, "_EVERY_S", 0.0)  # every refusal has its line
     yield
     assert cloud.ask().shape == (1, 3)
     said = "".join(capfd.readouterr()) + caplog.text
@@ -105,6 +108,12 @@ def refused(cloud, data, method="ModelInfer", headers=(("authorization", f"Beare
     return caught.value.code().name, text
 
 
+def told(caplog):
+    """Return the status of every refusal that was written down."""
+    events = [each for each in caplog.records if getattr(each, "event", "") == "refused"]
+    return [each.fields["status"] for each in events]
+
+
 # Who is it?
 
 
@@ -122,9 +131,10 @@ def refused(cloud, data, method="ModelInfer", headers=(("authorization", f"Beare
         (("x-token", TOKEN),),
     ],
 )
-def test_no_token_or_a_wrong_one(cloud, headers):
+def test_no_token_or_a_wrong_one(cloud, headers, caplog):
     status, text = refused(cloud, b"\xff\xff", headers=headers)
     assert status == "UNAUTHENTICATED"
+    assert told(caplog) == ["UNAUTHENTICATED"]
     assert TOKEN not in text
     assert OTHER not in text
 
@@ -154,7 +164,11 @@ def test_without_a_token_it_is_told_to_be_alive(cloud):
 
 def test_without_a_token_a_message_is_not_even_received(cloud):
     # One that is too long for the server is refused for the token, not for its length.
-    assert refused(cloud, bytes(oip.MAX_MESSAGE_BYTES + 1), headers=())[0] == "UNAUTHENTICATED"
+    too_long = bytes(oip.MAX_MESSAGE_BYTES + 1)
+    assert refused(cloud, too_long, headers=())[0] == "UNAUTHENTICATED"
+    with opened(cloud) as channel:  # nor is it where none is asked for
+        for path in (f"{SERVICE}/ServerLive", "/grpc.health.v1.Health/Check"):
+            assert channel.unary_unary(path)(too_long, timeout=10) == b"\x08\x01"
 
 
 def test_our_client_reads_a_refusal(cloud):
@@ -400,8 +414,19 @@ def test_a_name_that_is_none(cloud, name, status):
     assert refused(cloud, pb.ModelInferRequest(model_name=name))[0] == status
 
 
-def test_bytes_that_are_no_request(cloud):
+def test_bytes_that_are_no_request(cloud, caplog):
     rng = np.random.default_rng(0)
-    for size in (1, 7, 100, 10_000):
-        status, _ = refused(cloud, rng.bytes(size))
-        assert status in {"INVALID_ARGUMENT", "NOT_FOUND"}
+    statuses = [refused(cloud, rng.bytes(size))[0] for size in (1, 7, 100, 10_000)]
+    assert set(statuses) <= {"INVALID_ARGUMENT", "NOT_FOUND"}
+    assert told(caplog) == statuses
+    assert refused(cloud, b"\xff\xff", "ModelMetadata")[0] == "INVALID_ARGUMENT"
+    assert told(caplog) == [*statuses, "INVALID_ARGUMENT"]
+
+
+def test_typed_contents_that_would_hold_the_others_up(cloud, caplog):
+    request = pb.ModelInferRequest(model_name="global")
+    tensor = request.inputs.add(name="pixels", datatype="UINT8", shape=[1, 4, 4, 3])
+    tensor.contents.bytes_contents.append(bytes(5 << 20))
+    status, text = refused(cloud, request)
+    assert (status, "raw contents" in text) == ("INVALID_ARGUMENT", True)
+    assert told(caplog) == ["INVALID_ARGUMENT"]

@@ -102,3 +102,14 @@ def test_cool_downs_vary_within_the_jitter_and_by_seed(seed, jitter):
 def test_settings_that_cannot_work_are_refused(key):
     with pytest.raises(ValueError, match=key):
         BreakerSettings(**{key: 0})
+
+
+@pytest.mark.parametrize(
+    ("retry_after_ms", "until_ms"), [(0, 1000), (10, 1000), (3000, 3000), (1e9, 10_000)]
+)
+def test_a_cloud_that_says_when_is_left_alone_until_then(retry_after_ms, until_ms):
+    breaker = Breaker(STEADY)
+    for _ in range(3):
+        breaker.failed(0.0, breaker.passes(0.0), retry_after_ms)
+    assert not breaker.passes(until_ms - 1)
+    assert breaker.passes(until_ms)

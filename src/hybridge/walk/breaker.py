@@ -89,8 +89,15 @@ class Breaker:
         with self._lock:
             self._state, self._failures = "closed", 0
 
-    def failed(self, now_ms: float, ticket: int | None) -> None:
-        """Note that it did not; None for a request that did not have to pass."""
+    def failed(self, now_ms: float, ticket: int | None, retry_after_ms: float = 0.0) -> None:
+        """Note that it did not.
+
+        Args:
+            now_ms: The time.
+            ticket: The request's; None for one that did not have to pass.
+            retry_after_ms: How long the cloud wants to be left alone. Once open, the breaker
+                stays so for as long, though for no more than ten cool-downs.
+        """
         with self._lock:
             if self._state == "open" or ticket not in (self._ticket, None):
                 return
@@ -101,7 +108,9 @@ class Breaker:
                 opens = self._failures >= self._settings.failures
             if opens:
                 self._state = "open"
-                self._until_ms = now_ms + self._cooldown_ms()
+                longest_ms = _LOST_AFTER * self._settings.cooldown_ms
+                wanted_ms = min(retry_after_ms, longest_ms)
+                self._until_ms = now_ms + max(self._cooldown_ms(), wanted_ms)
 
     def unasked(self, ticket: int | None) -> None:
         """Note that one who was let through did not ask after all: the next may."""

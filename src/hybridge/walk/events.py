@@ -53,6 +53,7 @@ class Failed:
 
     ``asked`` is whether anything of the message left the device, ``late`` whether it failed for
     want of time, ``cloud_failed`` whether link or cloud are to blame rather than the device.
+    ``retry_after_ms`` is how long the cloud wants to be left alone, if it refused.
     """
 
     now_ms: float
@@ -61,6 +62,7 @@ class Failed:
     asked: bool = True
     late: bool = False
     cloud_failed: bool = True
+    retry_after_ms: float = 0.0
 
 
 Request = Run | Ask

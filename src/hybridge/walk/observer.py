@@ -140,7 +140,7 @@ class Observer:
             if isinstance(event, Told):
                 self.breaker.succeeded()
             elif event.cloud_failed:
-                self.breaker.failed(event.now_ms, ask.ticket)
+                self.breaker.failed(event.now_ms, ask.ticket, event.retry_after_ms)
             else:
                 self.breaker.unasked(ask.ticket)
         if event.payload_bytes:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hybridge.runtime.cloud.admission import Admission, ExpiredError, OverloadedError
+from hybridge.runtime.cloud.admission import Admission, ExpiredError, OverloadedError, Room
 from hybridge.runtime.cloud.pace import Pace
 
 
@@ -147,3 +147,26 @@ def test_an_estimate_lies_among_what_was_measured(batches):
     most_s = max(run_s for _, run_s in batches)
     for rows in (1, 7, 64):
         assert 0 < pace.run_s(rows) <= most_s * (1 + 1e-9)
+
+
+def test_an_idle_model_takes_a_batch_whatever_its_time_but_no_longer_request(clock):
+    admission = Admission(max_batch=4, max_waiting=100)
+    ran(admission, clock, 4, 0.1)
+    with admission.place(4, clock.now_s + 0.05):
+        pass
+    with admission.place(40, clock.now_s + 1.01):
+        pass
+    with pytest.raises(ExpiredError, match="about 1000 ms, and 900 ms are left"):
+        admission.place(40, clock.now_s + 0.9).__enter__()
+
+
+def test_no_more_bytes_are_held_than_may_be():
+    room = Room(100)
+    with room.held(60):
+        with pytest.raises(OverloadedError, match="under way") as caught:
+            room.held(41).__enter__()
+        with room.held(40):
+            pass
+    assert caught.value.retry_after_ms > 0
+    with room.held(1000):  # alone it is possible
+        pass

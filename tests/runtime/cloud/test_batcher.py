@@ -242,3 +242,57 @@ def test_a_request_that_fails_does_not_fail_its_neighbours():
     answers = run(scenario())
     assert isinstance(answers.pop(2), BundleError)
     assert [answer.outputs["y"].tolist() for answer in answers] == [[0], [2], [6]]
+
+
+class Paced(Model):
+    """Takes ten milliseconds a batch."""
+
+    def __call__(self, tensors):
+        time.sleep(0.01)
+        return super().__call__(tensors)
+
+
+def test_a_long_request_stops_once_its_time_is_spent():
+    model = Paced()
+
+    async def scenario():
+        batcher = Batcher(model, Batching(max_batch=1))
+        expires_at_s = time.perf_counter() + 0.05
+        with pytest.raises(ExpiredError, match="of its 500 rows"):
+            await batcher.submit(rows(*range(500)), expires_at_s)
+        await batcher.close()
+
+    run(scenario())
+    assert 1 <= len(model.sizes) <= 6
+
+
+def test_a_long_request_stops_once_its_client_has_gone():
+    model = Paced()
+
+    async def scenario():
+        batcher = Batcher(model, Batching(max_batch=1))
+        gone = asyncio.create_task(batcher.submit(rows(*range(500))))
+        await begun(model)
+        gone.cancel()
+        began_s = time.perf_counter()
+        answer = await batcher.submit(rows(7))
+        await batcher.close()
+        return answer, time.perf_counter() - began_s
+
+    answer, took_s = run(scenario())
+    assert answer.outputs["y"] == [14]
+    assert took_s < 2
+    assert len(model.sizes) < 100
+
+
+def test_how_long_a_batch_takes_is_learnt_from_what_was_stopped():
+    async def scenario():
+        batcher = Batcher(Paced(), Batching(max_batch=1))
+        expires_at_s = time.perf_counter() + 0.05
+        with batcher.admission.place(500, expires_at_s), pytest.raises(ExpiredError):
+            await batcher.submit(rows(*range(500)), expires_at_s)
+        with pytest.raises(ExpiredError, match="are left"):
+            batcher.admission.place(500, time.perf_counter() + 1).__enter__()
+        await batcher.close()
+
+    run(scenario())

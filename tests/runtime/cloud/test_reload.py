@@ -183,7 +183,7 @@ def test_watched_files_are_read_once_they_have_come_to_rest(old, new, tmp_path, 
         reloader = Reloader(service, load, keep_old_s=60)
         reloader.watch_soon([tmp_path])
         await asyncio.sleep(0.15)
-        assert loads == []
+        assert loads == [()]
         disk.programs = [new]
         for name in ("manifest.json", "global.onnx"):
             (tmp_path / name).write_text(name)
@@ -195,4 +195,20 @@ def test_watched_files_are_read_once_they_have_come_to_rest(old, new, tmp_path, 
         await service.close()
 
     run(scenario())
-    assert loads == [stamp([tmp_path])]
+    assert loads == [(), stamp([tmp_path])]
+
+
+def test_what_changed_before_the_watch_began_is_noticed(old, new, tmp_path):
+    async def scenario():
+        disk = Disk([old])
+        service = CloudService(disk.load())
+        disk.programs = [new]
+        reloader = Reloader(service, disk.load, keep_old_s=60)
+        reloader.watch_soon([tmp_path])
+        async with asyncio.timeout(5):
+            while service.models.find("global").program is not new:
+                await asyncio.sleep(0.01)
+        await reloader.close()
+        await service.close()
+
+    run(scenario())

@@ -7,6 +7,7 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import grpc
@@ -20,6 +21,7 @@ from hybridge.runtime.cloud.batcher import Batching
 from hybridge.runtime.cloud.models import Models
 from hybridge.runtime.cloud.server import serving
 from hybridge.runtime.sessions import ProgramSession
+from hybridge.runtime.wire import oip
 from hybridge.runtime.wire import oip_pb2 as pb
 from tiny_plans import images, pair_programs
 
@@ -250,3 +252,56 @@ def test_serve_says_when_it_is_ready_and_stops_when_told(program, tmp_path):
         server.send_signal(signal.SIGTERM)
         assert server.wait(20) == 0
         assert server.stderr.read() == ""
+
+
+def test_stopping_does_not_wait_for_a_request_of_thousands_of_rows(program, monkeypatch):
+    begun = threading.Event()
+
+    class Slow(ProgramSession):
+        def run(self, tensors):
+            begun.set()
+            time.sleep(0.02)
+            return super().run(tensors)
+
+    monkeypatch.setattr("hybridge.runtime.cloud.models.ProgramSession", Slow)
+    models, batching = Models({"pets": [program]}), Batching(max_batch=1)
+    with serving(models, batching=batching, grace_s=0.3) as target:
+        channel = grpc.insecure_channel(target)
+        ask = channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
+        answer = ask.future(infer_request(images(1000)).SerializeToString(), timeout=60)
+        assert begun.wait(10)
+        began_s = time.monotonic()
+    assert time.monotonic() - began_s < 3
+    assert answer.exception() is not None
+    channel.close()
+
+
+def typed_request(rows):
+    request = pb.ModelInferRequest(model_name="global")
+    tensor = request.inputs.add(name="pixels", datatype="UINT8", shape=[rows, 4, 4, 3])
+    tensor.contents.uint_contents.extend(images(rows).ravel().tolist())
+    return request
+
+
+def test_typed_contents_hold_nobody_up(channel, program, monkeypatch):
+    """They are converted piece by piece, on a thread that is not the server's own."""
+    threads = []
+    read = oip.from_request
+
+    def noting(request, program):
+        threads.append(threading.current_thread().name)
+        return read(request, program)
+
+    monkeypatch.setattr(oip, "from_request", noting)
+    response = call(channel, "ModelInfer", typed_request(3), pb.ModelInferResponse)
+    expected = ProgramSession(program).run({"pixels": images(3)})["logits"]
+    got = np.frombuffer(response.raw_output_contents[0], np.float32).reshape(3, 3)
+    np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-5)
+    assert threads != ["hybridge-loop"]
+
+
+def test_more_outputs_than_anybody_needs_are_refused(channel):
+    request = infer_request(images(1))
+    for _ in range(100_000):
+        request.outputs.add(name="logits")
+    assert refusal(channel, request)[0] == "INVALID_ARGUMENT"

@@ -1,4 +1,5 @@
 import asyncio
+import threading
 import time
 from dataclasses import replace
 
@@ -10,7 +11,7 @@ from hybridge.errors import BundleError, DataError, SignatureError, UnknownNameE
 from hybridge.runtime.cloud.admission import ExpiredError, OverloadedError
 from hybridge.runtime.cloud.batcher import Batching, DrainingError
 from hybridge.runtime.cloud.models import Models, OtherVersionError, UnservedError
-from hybridge.runtime.cloud.service import CloudService, verdict
+from hybridge.runtime.cloud.service import CloudService, Unread, verdict
 from hybridge.runtime.sessions import ProgramSession
 from hybridge.runtime.wire.message import Message
 from tiny_plans import CLASSES, images, pair_programs
@@ -167,3 +168,54 @@ def test_the_hosts_troubles_are_logged_and_not_told(error, caplog):
     assert told.status == "INTERNAL"
     assert "/" not in told.text
     assert str(error) in caplog.text
+
+
+def test_requests_hold_no_more_bytes_together_than_they_may(program, monkeypatch):
+    gate = threading.Event()
+
+    class Slow(ProgramSession):
+        def run(self, tensors):
+            assert gate.wait(10)
+            return super().run(tensors)
+
+    monkeypatch.setattr("hybridge.runtime.cloud.models.ProgramSession", Slow)
+
+    async def scenario():
+        # A picture of 4 by 4 is of 48 bytes, and is held twice: as it came, and decoded.
+        service = CloudService(Models({"pets": [program]}), max_held_bytes=2 * 48 * 10)
+        first = asyncio.create_task(service.infer(message(program, images(8))))
+        await asyncio.sleep(0)
+        with pytest.raises(OverloadedError, match="under way"):
+            await service.infer(message(program, images(3)))
+        second = asyncio.create_task(service.infer(message(program, images(2))))
+        await asyncio.sleep(0)
+        gate.set()
+        await asyncio.gather(first, second)
+        await service.infer(message(program, images(3)))
+        await service.close()
+
+    asyncio.run(asyncio.wait_for(scenario(), 20))
+
+
+def test_what_takes_long_to_read_is_read_once_let_in_and_on_another_thread(program):
+    asked, read_on = message(program, images(2)), []
+
+    def read():
+        read_on.append(threading.current_thread())
+        return asked
+
+    async def scenario():
+        service = CloudService(Models({"pets": [program]}))
+        unread = Unread(2, asked.payload_bytes, None, read)
+        _, reply = await service.answer("global", "", lambda program: unread)
+        with (
+            service._batchers[program.sha256].admission.place(1024),
+            pytest.raises(OverloadedError),
+        ):
+            await service.answer("global", "", lambda program: unread)
+        await service.close()
+        return reply
+
+    assert asyncio.run(asyncio.wait_for(scenario(), 20)).tensors["logits"].shape == (2, 3)
+    assert len(read_on) == 1
+    assert read_on != [threading.current_thread()]

@@ -11,6 +11,7 @@ import pytest
 from hybridge.codecs.codec import codec_named
 from hybridge.errors import ConfigError, RefusedError, TransportError
 from hybridge.links.trace import Trace
+from hybridge.runtime.cloud.admission import Admission, OverloadedError
 from hybridge.runtime.cloud.models import Models
 from hybridge.runtime.cloud.server import serving
 from hybridge.runtime.edge.grpc import GrpcTransport
@@ -278,3 +279,17 @@ def test_shaped_over_real_sockets_is_late_and_right(program, target):
         reply = cloud.send(message(program, images(100)), timeout_ms=5000)
         assert time.perf_counter() - began_s >= (4800 / 1000 + 10) / 1e3
         assert len(reply.tensors["logits"]) == 100
+
+
+def test_a_refusal_says_when_to_ask_again(program, target, monkeypatch):
+    def refuse(self, rows, expires_at_s):
+        raise OverloadedError("busy", 0.25)
+
+    with GrpcTransport(target) as cloud:
+        with pytest.raises(RefusedError) as caught:
+            cloud.send(message(program, images(1), program="other"), timeout_ms=5000)
+        assert caught.value.retry_after_ms is None
+        monkeypatch.setattr(Admission, "_check", refuse)
+        with pytest.raises(RefusedError) as caught:
+            cloud.send(message(program, images(1)), timeout_ms=5000)
+        assert caught.value.retry_after_ms == 250

@@ -1,5 +1,6 @@
 import struct
 import time
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from hybridge.codecs.codec import codec_named, decode
 from hybridge.errors import DataError, SignatureError
 from hybridge.plan.program import Program
 from hybridge.plan.tensors import TensorSpec
-from hybridge.runtime.wire import oip
+from hybridge.runtime.wire import oip, outline
 from hybridge.runtime.wire import oip_pb2 as pb
 from hybridge.runtime.wire.message import Message
 
@@ -294,3 +295,49 @@ def test_damaged_reply_is_a_data_error():
     response.raw_output_contents[0] = b"short"
     with pytest.raises(DataError, match="'y'"):
         oip.from_response(response)
+
+
+def test_long_typed_contents_cross_whole_and_are_checked_to_the_end():
+    values = [turn % 256 for turn in range(40_000)]
+    request = pb.ModelInferRequest(model_name="p")
+    tensor = request.inputs.add(name="x", datatype="UINT8", shape=[2, 20_000])
+    tensor.contents.uint_contents.extend(values)
+    target = program(("x", "uint8", (20_000,)))
+    message = oip.from_request(request, target)
+    assert b"".join(message.tensors["x"].payload) == bytes(values)
+    tensor.contents.uint_contents[-1] = 256
+    with pytest.raises(DataError, match="beyond"):
+        oip.from_request(request, target)
+
+
+def test_inputs_that_take_long_to_parse_are_refused_before():
+    long = bytes(outline.MAX_INPUTS_BYTES + 1)
+    for data in (
+        field(5, field(1, b"x") + field(5, field(3, long))),
+        field(1, b"p") + field(5, long[: len(long) // 2]) * 2 + field(5, b"x"),
+        varint(6 << 3 | 3) + field(5, long),
+        b"\x08\x01" * len(long),
+        b"\xff" * len(long),
+    ):
+        with pytest.raises(DataError):
+            outline.check_inputs(data)
+        with pytest.raises(DataError):
+            oip.parse(pb.ModelInferRequest, data)
+
+
+def test_raw_contents_may_be_long():
+    request = raw_request("UINT8", (1, 1 << 23), (bytes(1 << 23),))
+    request.parameters["left_ms"].double_param = 1.0
+    data = request.SerializeToString() + b"\x7d\0\0\0\0" + b"\x79" + bytes(8)
+    assert oip.from_request(
+        oip.parse(pb.ModelInferRequest, data), program(("x", "uint8", (1 << 23,)))
+    )
+
+
+@settings(max_examples=200)
+@given(data=st.binary(max_size=40), limit=st.integers(0, 20))
+def test_an_outline_raises_nothing_else(data, limit):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(outline, "MAX_INPUTS_BYTES", limit)
+        with suppress(DataError):
+            outline.check_inputs(data)

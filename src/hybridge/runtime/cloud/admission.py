@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from hybridge.errors import RefusedError, TransportError
 from hybridge.runtime.cloud.pace import Pace
 
-
 #: When there should be room for bytes again, about.
 _ROOM_AFTER_S = 0.1
 

@@ -49,8 +49,12 @@ class LocalTransport(Closing):
             raise LateError(f"the local cloud did not answer within {within_ms:.0f} ms") from error
         except Exception as error:
             told = verdict(error)
-            kind = RefusedError if told.status in REFUSALS else TransportError
-            raise kind(f"the local cloud answered {told.status}: {told.text}") from error
+            text = f"the local cloud answered {told.status}: {told.text}"
+            if told.status not in REFUSALS:
+                raise TransportError(text) from error
+            refused = RefusedError(text)
+            refused.retry_after_ms = told.retry_after_ms
+            raise refused from error
 
     def close(self) -> None:
         """Finish what is queued, and stop the threads."""

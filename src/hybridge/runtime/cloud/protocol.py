@@ -13,10 +13,7 @@ from hybridge.plan.tensors import TensorSpec
 from hybridge.runtime.cloud.service import CloudService, Unread
 from hybridge.runtime.wire import checksum, oip
 from hybridge.runtime.wire import oip_pb2 as pb
-from hybridge.runtime.wire.message import Array, Message
-
-#: Trailing metadata of a refusal: milliseconds after which to ask again.
-RETRY_AFTER = "retry-after-ms"
+from hybridge.runtime.wire.message import RETRY_AFTER, Array, Message
 
 _Method = Callable[[Any, float | None], Awaitable[ProtobufMessage]]
 

@@ -2,8 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any
 
 import grpc
@@ -13,6 +14,7 @@ from hybridge.errors import ConfigError
 from hybridge.runtime.cloud.batcher import Batching
 from hybridge.runtime.cloud.guard import Guard
 from hybridge.runtime.cloud.health import health_handlers
+from hybridge.runtime.cloud.listener import Listener
 from hybridge.runtime.cloud.loop import LoopThread
 from hybridge.runtime.cloud.models import Models
 from hybridge.runtime.cloud.protocol import METHODS, ProtocolMethods, retry_metadata
@@ -60,7 +62,8 @@ class CloudServer:
         self.port = port
         self._access = access or Access()
         tokens = self._access.tokens
-        guards = [] if tokens is None else [Guard(tokens, lambda: service.refused("UNAUTHENTICATED"))]
+        refused = partial(service.refused, "UNAUTHENTICATED")
+        guards = [] if tokens is None else [Guard(tokens, refused)]
         self._server = grpc.aio.server(
             interceptors=guards, options=_OPTIONS, maximum_concurrent_rpcs=MAX_CALLS
         )
@@ -146,6 +149,7 @@ def serving(
     batching: Batching | None = None,
     grace_s: float = 10.0,
     access: Access | None = None,
+    listeners: Sequence[Listener] = (),
 ) -> Iterator[str]:
     """Serve on a thread of this process for as long as the context lasts.
 
@@ -156,6 +160,7 @@ def serving(
         batching: How requests are run together; None for the defaults.
         grace_s: How long requests under way may take at the end of the context.
         access: Who may ask, and how; None for anybody on this machine.
+        listeners: Told of everything that happens, on that thread.
 
     Yields:
         The target for a transport, such as ``127.0.0.1:41234``.
@@ -165,7 +170,7 @@ def serving(
     loop = LoopThread()
 
     async def start() -> CloudServer:
-        service = CloudService(models, batching)
+        service = CloudService(models, batching, listeners=listeners)
         server = CloudServer(service, host, port, access)
         await server.start()
         return server

@@ -13,7 +13,7 @@ from hybridge.closing import Closing
 from hybridge.codecs.codec import codec_named
 from hybridge.codecs.pixels import Picture, to_pixels
 from hybridge.cost.device import Device
-from hybridge.errors import ConfigError, DataError, SignatureError, TransportError
+from hybridge.errors import ConfigError, DataError, RefusedError, SignatureError, TransportError
 from hybridge.plan.answers import Abstain
 from hybridge.plan.bundle import Bundle, load_bundle
 from hybridge.plan.decision import Decision
@@ -287,7 +287,9 @@ class EdgeRuntime(Closing):
             late = isinstance(error, LateError) or (
                 within_ms is not None and now_ms - sent_ms > within_ms - _TOO_LATE_MS
             )
-            return Failed(now_ms, message.payload_bytes, str(error), late=late)
+            wait_ms = (error.retry_after_ms or 0) if isinstance(error, RefusedError) else 0
+            sent_bytes = message.payload_bytes
+            return Failed(now_ms, sent_bytes, str(error), late=late, retry_after_ms=wait_ms)
         score = _keep(step.program, outputs, values)
         return Told(self._now_ms(), message.payload_bytes, reply.cloud_ms, score)
 

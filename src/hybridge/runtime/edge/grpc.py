@@ -1,7 +1,6 @@
 """The transport over gRPC, to any server of the Open Inference Protocol v2."""
 
 import re
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,7 +12,14 @@ from hybridge.runtime.clock import limit_ms
 from hybridge.runtime.edge.lines import Lines
 from hybridge.runtime.wire import checksum, oip
 from hybridge.runtime.wire import oip_pb2 as pb
-from hybridge.runtime.wire.message import REFUSALS, LateError, Message, Reply, UnsentError
+from hybridge.runtime.wire.message import (
+    REFUSALS,
+    RETRY_AFTER,
+    LateError,
+    Message,
+    Reply,
+    UnsentError,
+)
 from hybridge.runtime.wire.tokens import authorization
 from hybridge.runtime.wire.trust import Tls, open_channel
 

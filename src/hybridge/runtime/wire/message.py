@@ -11,6 +11,8 @@ from hybridge.errors import TransportError
 
 Array = np.ndarray[Any, Any]
 
+#: Trailing metadata of a refusal: milliseconds after which to ask again.
+RETRY_AFTER = "retry-after-ms"
 #: Statuses by which a cloud says no, rather than not being able to answer.
 REFUSALS = frozenset(
     {
