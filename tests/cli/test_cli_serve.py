@@ -2,8 +2,8 @@
 
 import json
 import signal
-import threading
 import socket
+import threading
 import urllib.request
 
 import pytest
