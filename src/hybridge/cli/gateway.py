@@ -46,10 +46,10 @@ def gateway(
 ) -> None:
     """Carry what a microcontroller asks to the cloud, and back.
 
-    It asks over a serial port. Speaks the framed protocol of docs/gateway.md, whose other end is the C code in
-    hybridge/firmware. Prints one line of JSON once the port is open, and one of statistics when
-    it is told to stop (SIGTERM or Ctrl-C). A port that is lost is opened again. While the cloud
-    does not answer, devices are told so at once, and answer themselves.
+    It asks over a serial port. Speaks the framed protocol of docs/gateway.md, whose other end is
+    the C code in hybridge/firmware. Prints one line of JSON once the port is open, and one of
+    statistics when it is told to stop (SIGTERM or Ctrl-C). A port that is lost is opened again.
+    While the cloud does not answer, devices are told so at once, and answer themselves.
 
     \b
     Examples:
