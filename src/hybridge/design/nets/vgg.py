@@ -34,10 +34,18 @@ class CifarVGG(Classifier):
         class_count: ``K``.
         stages: Convolutions and pools, in order.
         channels: Channels of the image.
+        averaged: Side of the squares of pixels that are averaged before all else.
     """
 
-    def __init__(self, class_count: int, stages: Sequence[Stage], channels: int) -> None:
+    def __init__(
+        self,
+        class_count: int,
+        stages: Sequence[Stage],
+        channels: int,
+        averaged: int = 1,
+    ) -> None:
         super().__init__()
+        self.average: nn.Module = nn.AvgPool2d(averaged) if averaged > 1 else nn.Identity()
         self.features = _features(stages, channels, normalised=True)
         self.pool = nn.AdaptiveMaxPool2d(1)
         self.classifier = nn.Linear(512, class_count)
@@ -49,7 +57,7 @@ class CifarVGG(Classifier):
 
     def embed(self, images: Tensor) -> Tensor:
         """Return the pooled features ``(B, F)`` of float images ``(B, C, H, W)``."""
-        return cast(Tensor, self.pool(self.features(images)).flatten(1))
+        return cast(Tensor, self.pool(self.features(self.average(images))).flatten(1))
 
 
 class ImageNetVGG(Classifier):
@@ -104,9 +112,13 @@ def _features(stages: Sequence[Stage], channels: int, *, normalised: bool) -> nn
     std=CIFAR_STD,
     about="VGG-11 for 32x32 images, with batch normalisation",
 )
-def vgg11_cifar(class_count: int, *, channels: int = 3) -> nn.Module:
-    """Build the chain of eight convolutions and one linear layer."""
-    return CifarVGG(class_count, _VGG11, channels)
+def vgg11_cifar(class_count: int, *, averaged: int = 1, channels: int = 3) -> nn.Module:
+    """Build the chain of eight convolutions and one linear layer.
+
+    Images that are ``averaged`` times as high and wide as 32 pixels are averaged down to them
+    first: a network for larger images that costs no more.
+    """
+    return CifarVGG(class_count, _VGG11, channels, averaged)
 
 
 @network(
