@@ -22,6 +22,7 @@ NAMES = [
     "estimate",
     "emulate",
     "show",
+    "export",
     "serve",
     "run",
     "gateway",

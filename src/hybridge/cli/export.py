@@ -57,11 +57,12 @@ def export(
     ] = "stm32f746",
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Write a base and its router for a microcontroller, and prove them on this machine.
+    """Write a base and its router for a microcontroller.
 
-    Both run on the images, and are compared with the bundle's own program; sizes are checked
-    against the device's memory. What is written lies in one folder, with report.json. The first
-    images of the data give the ranges of integers, those that follow are compared on.
+    Both are proved on this machine: they run on the images, and are compared with the bundle's
+    own program; sizes are checked against the device's memory. What is written lies in one folder,
+    with report.json. The first images of the data give the ranges of integers, those that follow
+    are compared on.
 
     \b
     Examples:

@@ -94,11 +94,18 @@ def device(tmp_path):
 
 @contextmanager
 def gateway(tmp_path, plan, cloud, most=8, breaker=None):
-    """Run a gateway on a thread."""
-    clock = SystemClock()
+    """Run a gateway on a thread, from when it has opened its port."""
+    clock, opened = SystemClock(), threading.Event()
+
+    def open_port():
+        port = SerialPort(tmp_path / "port")
+        opened.set()
+        return port
+
     with Gateway(Answers(askable(plan), cloud, clock, breaker), clock, most) as running:
-        thread = threading.Thread(target=running.run, args=(lambda: SerialPort(tmp_path / "port"),))
+        thread = threading.Thread(target=running.run, args=(open_port,))
         thread.start()
+        assert opened.wait(10)
         try:
             yield running
         finally:
