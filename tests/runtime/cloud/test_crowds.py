@@ -23,6 +23,7 @@ def crowd(program):
 
 def test_a_crowd_is_answered_or_refused(program, crowd):
     with slow_server(program, batch_s=0.2, max_batch=8, max_waiting=64) as (target, _):
+        asyncio.run(crowd.ask(target, 8))  # so that it knows how long batches take
         tally = asyncio.run(crowd.ask(target, 400))
     assert tally.wrong == 0
     assert tally.answers >= 64
@@ -30,6 +31,12 @@ def test_a_crowd_is_answered_or_refused(program, crowd):
     assert len(tally.retry_after_ms) == 400 - tally.answers
     # 64 rows in batches of 8 take 1.6 s, or more on a busy machine.
     assert 1000 < max(tally.retry_after_ms) < 20_000
+
+
+def test_before_it_knows_how_long_batches_take_it_says_to_wait_all_the_same(program, crowd):
+    with slow_server(program, batch_s=2, max_batch=8, max_waiting=8) as (target, _):
+        tally = asyncio.run(crowd.ask(target, 40))
+    assert set(tally.retry_after_ms) == {100}
 
 
 def test_what_cannot_be_in_time_is_refused_at_once(program, crowd):

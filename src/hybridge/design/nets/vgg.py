@@ -45,7 +45,7 @@ class CifarVGG(Classifier):
         averaged: int = 1,
     ) -> None:
         super().__init__()
-        self.average: nn.Module = nn.AvgPool2d(averaged) if averaged > 1 else nn.Identity()
+        self.average = nn.AvgPool2d(averaged) if averaged > 1 else None
         self.features = _features(stages, channels, normalised=True)
         self.pool = nn.AdaptiveMaxPool2d(1)
         self.classifier = nn.Linear(512, class_count)
@@ -57,7 +57,9 @@ class CifarVGG(Classifier):
 
     def embed(self, images: Tensor) -> Tensor:
         """Return the pooled features ``(B, F)`` of float images ``(B, C, H, W)``."""
-        return cast(Tensor, self.pool(self.features(self.average(images))).flatten(1))
+        if self.average is not None:
+            images = self.average(images)
+        return cast(Tensor, self.pool(self.features(images)).flatten(1))
 
 
 class ImageNetVGG(Classifier):

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from hybridge.errors import RefusedError, TransportError
 from hybridge.runtime.cloud.pace import Pace
 
-#: When there should be room for bytes again, about.
+#: When there should be room again where nothing tells how long it takes, about.
 _ROOM_AFTER_S = 0.1
 
 
@@ -153,7 +153,7 @@ class Admission:
         if waiting and waiting + rows > self._max_waiting:
             raise OverloadedError(
                 f"{waiting} rows are waiting, of at most {self._max_waiting}",
-                self._ahead_s() + self._needed_s(waiting),
+                self._ahead_s() + self._needed_s(waiting) or _ROOM_AFTER_S,
             )
         idle = not self._taken
         if expires_at_s is None or (idle and rows <= self._max_batch):
