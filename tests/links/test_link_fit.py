@@ -118,9 +118,9 @@ def test_measurements_that_cannot_be_are_refused(sizes, took_ms, options, part):
 
 
 def measure(transport, program, sizes, repeats=7):
-    """Return the median time of transfers through real sockets."""
+    """Return the least time of transfers through real sockets: a busy machine only adds to it."""
     clock = SystemClock()
-    medians = []
+    least_ms = []
     for size in sizes:
         array = np.zeros((size // 1000, 1000), np.uint8)
         message = Message("sink", program.sha256, {"x": codec_named("raw").encode(array)})
@@ -130,8 +130,8 @@ def measure(transport, program, sizes, repeats=7):
             begin_ms = clock.now_ms()
             transport.send(message)
             times_ms.append(clock.now_ms() - begin_ms)
-        medians.append(np.median(times_ms))
-    return np.array(medians)
+        least_ms.append(min(times_ms))
+    return np.array(least_ms)
 
 
 def test_transfers_over_a_real_connection_are_foretold(tmp_path):
