@@ -1,7 +1,7 @@
 """Write docs/results/policies.md from what policies did over recorded uplinks."""
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +11,41 @@ from pages.table import table
 #: Two standard errors are as good as a 95 % interval.
 _ERRORS = 2.0
 
+Figures = Mapping[str, float]
+Reckon = Callable[[Figures], float]
+_MOST = "most accurate"
 
-_NAMES = (
-    *("gained, points", "by a deadline", "p95 of fixed, ms", "of cost", "with a deadline"),
-    *("p95 saved, ms", "by a deadline", "accuracy by which", "by a deadline"),
+
+def _figure(kind: str, figure: str, choice: str) -> Reckon:
+    return lambda at: at[f"{kind} {figure}, {choice}"]
+
+
+def _beyond_fixed(kind: str, figure: str, choice: str, sign: float = 1.0) -> Reckon:
+    own, fixed = _figure(kind, figure, choice), _figure("fixed", figure, choice)
+    return lambda at: sign * (own(at) - fixed(at))
+
+
+def _savings(figure: str, choice: str) -> tuple[tuple[str, Reckon], ...]:
+    lines: list[tuple[str, Reckon]] = [
+        (f"**no less accurate**: {figure} of `fixed`, ms", _figure("fixed", figure, choice))
+    ]
+    for kind, name in (("cost", "`cost`"), ("bounded", "a deadline")):
+        lines += [
+            (f"{figure} saved by {name}, ms", _beyond_fixed(kind, figure, choice, -1.0)),
+            ("while accuracy moves by, points", _beyond_fixed(kind, "accuracy", choice)),
+        ]
+    return tuple(lines)
+
+
+#: What is told of a load: a name, and how it is reckoned from the figures of one trace.
+_LINES: tuple[tuple[str, Reckon], ...] = (
+    ("**no later in p95**: points gained by `cost`", _beyond_fixed("cost", "accuracy", _MOST)),
+    ("points gained by a deadline", _beyond_fixed("bounded", "accuracy", _MOST)),
+    ("p95 of `fixed`, ms", _figure("fixed", "p95", _MOST)),
+    ("p95 of `cost`, ms", _figure("cost", "p95", _MOST)),
+    ("p95 with a deadline, ms", _figure("bounded", "p95", _MOST)),
+    *_savings("p95", "lowest p95"),
+    *_savings("mean", "lowest mean"),
 )
 
 
@@ -28,8 +59,8 @@ def write_page(
 
     Args:
         target: The file.
-        found: For each load, one row for each trace: accuracies and p95 of both policies, at
-            equal p95 and at equal accuracy.
+        found: For each load, one row for each trace: accuracies, p95 and mean latencies of the
+            policies, for each of the choices.
         shifts: Coverage under a shift of classes, one for each policy.
         settings: What was asked for.
     """
@@ -47,13 +78,11 @@ deadline, which makes the runtime leave unasked what would be late: it follows t
 `{settings.device}`, cloud `{settings.cloud}`, round trip of `{settings.link}`,
 {settings.requests:,} requests each. Written by `benchmarks/policies.py`.
 
-The yardstick is `fixed` at {settings.coverage:.0%} coverage. At equal p95: each policy's most
-accurate setting of those that were no later than the yardstick on the first half. At equal
-accuracy: its quickest of those that were no less accurate. On the second half they are not quite
-equal any more, so both figures are told. The first five columns are at equal p95: points gained by
-`cost` and by a deadline over `fixed`, and the p95 of all three. The others are at equal accuracy:
-what p95 `cost` and a deadline save, and by how many points they are more accurate all the same.
-Means over traces, ± two standard errors.
+The yardstick is `fixed` at {settings.coverage:.0%} coverage. No later in p95: each policy's most
+accurate setting of those that were no later than the yardstick on the first half. No less accurate:
+its quickest of those that were no less accurate, by p95 and by mean. On the second half they are
+not quite equal any more, so that both figures are told. Means over traces, ± two standard errors;
+`--json` gives every trace.
 
 {chr(10).join(_of_load(name, rows) for name, rows in found.items())}
 How to read it: once more than one request in twenty is sent, p95 is what a message takes, however
@@ -69,8 +98,7 @@ stream: midway the easy classes become few and the hard ones many. Shares in per
 requests, before and after, and the least and most over any 500 of them.
 
 {table(list(shifts[0]), [[_cell(value) for value in row.values()] for row in shifts])}
-
-{chr(10).join(_every_trace(name, rows) for name, rows in found.items())}""")
+""")
 
 
 def _points(found: Mapping[str, Sequence[Row]], what: str) -> str:
@@ -79,50 +107,26 @@ def _points(found: Mapping[str, Sequence[Row]], what: str) -> str:
 
 
 def _of_load(name: str, rows: Sequence[Row]) -> str:
-    cellular = [row for row in rows if "wifi" not in str(row["what"])]
-    wifi = [row for row in rows if "wifi" in str(row["what"])]
-    groups = {"cellular (mahimahi, Orange)": cellular, "Wi-Fi (Solis)": wifi, "all": rows}
-    lines = [_mean_line(each, group) for each, group in groups.items() if group]
-    return f"## With {name}\n\n{table(['traces', *_NAMES], lines)}\n"
-
-
-def _every_trace(name: str, rows: Sequence[Row]) -> str:
-    lines = [[f"`{row['what']}`", *map(_form, differences(row), _DIGITS)] for row in rows]
-    return f"## Every trace: {name}\n\n{table(['trace', *_NAMES], lines)}\n"
-
-
-def differences(row: Row) -> list[float]:
-    """Return what the page's columns say of one trace, in their order."""
-    at = {key: float(value) for key, value in row.items() if key != "what"}
-
-    def beyond_fixed(kind: str, what: str, purpose: str) -> float:
-        return at[f"{kind} {what} at equal {purpose}"] - at[f"fixed {what} at equal {purpose}"]
-
-    kinds = ("cost", "bounded")
-    return [
-        *(beyond_fixed(kind, "accuracy", "p95") for kind in kinds),
-        *(at[f"{kind} p95 at equal p95"] for kind in ("fixed", *kinds)),
-        *(-beyond_fixed(kind, "p95", "accuracy") for kind in kinds),
-        *(beyond_fixed(kind, "accuracy", "accuracy") for kind in kinds),
+    groups = {
+        "cellular (mahimahi, Orange)": [row for row in rows if "wifi" not in str(row["what"])],
+        "Wi-Fi (Solis)": [row for row in rows if "wifi" in str(row["what"])],
+        "all": rows,
+    }
+    found = {f"{each}, {len(group)}": _figures(group) for each, group in groups.items() if group}
+    lines = [
+        [what, *(_mean([reckon(at) for at in figures]) for figures in found.values())]
+        for what, reckon in _LINES
     ]
+    return f"## With {name}\n\n{table(['', *found], lines)}\n"
 
 
-_DIGITS = (2, 2, 0, 0, 0, 0, 0, 2, 2)
+def _figures(rows: Sequence[Row]) -> list[Figures]:
+    return [{key: float(value) for key, value in row.items() if key != "what"} for row in rows]
 
 
-def _form(value: float, digits: int) -> str:
-    return f"{value:.{digits}f}"
-
-
-def _mean_line(name: str, rows: Sequence[Row]) -> list[str]:
-    values = np.array([differences(row) for row in rows])
-    spread = values.std(axis=0, ddof=1) if len(rows) > 1 else np.zeros(values.shape[1])
-    errors = _ERRORS * spread / np.sqrt(len(rows))
-    cells = [
-        f"{_form(mean, digits)} ± {_form(error, digits)}"
-        for mean, error, digits in zip(values.mean(axis=0), errors, _DIGITS, strict=True)
-    ]
-    return [f"{name}, {len(rows)}", *cells]
+def _mean(values: Sequence[float]) -> str:
+    spread = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+    return f"{np.mean(values):.2f} ± {_ERRORS * spread / np.sqrt(len(values)):.2f}"
 
 
 def _cell(value: float | str) -> str:
