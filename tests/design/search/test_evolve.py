@@ -44,6 +44,42 @@ def test_all_are_screened_and_only_the_best_are_measured_in_full():
     assert len(algorithm.parents) == SETTINGS.parents
 
 
+def test_what_has_been_measured_in_full_takes_no_survivors_place():
+    problem = Digits()
+    evolution = Evolution(problem, 0, SETTINGS.model_copy(update={"parents": 20, "survivors": 3}))
+    first = [trial.candidate for trial in evolution.ask()]
+    evolution._best = dict.fromkeys(sorted(first, key=sum)[-3:], 40.0)
+    known = set(evolution._best)
+    evolution.tell(evolution.ask(), [float(sum(each)) for each in first], {})
+    assert len(evolution.ask()) == 3
+    assert not known & {trial.candidate for trial in evolution.ask()}
+
+
+def test_what_is_screened_worse_than_every_parent_is_not_measured_in_full():
+    problem = Digits()
+    settings = SETTINGS.model_copy(update={"mutation": 1.0, "survivors": 12})
+    run(problem, settings)
+    full = [part for part, rung in problem.measured if rung == 1]
+    parents = sorted(map(sum, full[:12]))[-4:]
+    # A digit's parity is the error of the screening.
+    assert all(sum(part) >= parents[0] - 1 for part in full[12:])
+    assert 0 < len(full) - 12 < 6 * 6
+
+
+def test_what_is_drawn_anew_is_as_random_as_the_first_until_the_last_times():
+    thrifts = []
+
+    class Watched(Digits):
+        def draw(self, rng, thrift=0.0):
+            thrifts.append(thrift)
+            return super().draw(rng, thrift)
+
+    run(Watched(most=0, tells=False), SETTINGS.model_copy(update={"redraws": 8}))
+    rounds = [set(thrifts[start : start + 12]) for start in range(0, 9 * 12, 12)]
+    assert rounds[:7] == [{0.0}] * 7
+    assert (rounds[7], rounds[8]) == ({0.5}, {1.0})
+
+
 def test_a_problem_of_one_rung_is_measured_once():
     problem = Digits(top=0)
     found, _ = run(problem)
@@ -87,6 +123,11 @@ def test_what_is_known_is_recombined_where_that_is_wished():
     candidates = [candidate for candidate, _ in algorithm.parents]
     assert any(each[:4] == each[4:] for each in candidates)
     assert found.score >= 60
+
+
+def test_what_is_known_is_recombined_with_one_rung_too():
+    _, algorithm = run(Digits(top=0), SETTINGS.model_copy(update={"recombine": True}))
+    assert any(each[:4] == each[4:] for each, _ in algorithm.parents)
 
 
 def test_scores_are_told_in_numbers_of_what_was_spared():

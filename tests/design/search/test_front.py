@@ -63,6 +63,12 @@ def test_the_front_ends_at_the_limit(tells):
     assert 0 < max(point.accuracy for point in run(Weighed(most=30, tells=tells))) <= 30
 
 
+def test_a_front_begins_with_the_smallest():
+    """Which chance would hardly ever draw."""
+    points = run(Weighed(most=0, tells=False), FrontSettings(generations=0, population=4))
+    assert [point.candidate for point in points] == [(0,) * 8]
+
+
 def test_one_rung_needs_no_confirming():
     points = run(Weighed(top=0))
     assert points

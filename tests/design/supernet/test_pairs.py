@@ -10,7 +10,6 @@ from hybridge.design.search.front import Front, FrontSettings
 from hybridge.design.search.run import search
 from hybridge.design.search.workers import RayWorkers
 from hybridge.design.store import Store
-from hybridge.design.supernet.judge import Subnet
 from hybridge.design.supernet.limits import Costs, Limits
 from hybridge.design.supernet.pairs import Pair, PairProblem, Part
 from hybridge.design.supernet.sides import Given, GivenNetwork, Subnets
@@ -67,7 +66,7 @@ def test_the_agreement_oracle_sends_what_the_two_disagree_on():
     assert point.query_rate == 0.75
     assert (point.base_accuracy, point.accuracy) == (0.5, 0.75)
     assert point.costs["macs_m"] == pytest.approx(10 + 0.75 * 100)
-    assert pairs.score(*measured(pairs, pairs.smallest)) == 0.75
+    assert pairs.score(*measured(pairs, pairs.smallest)) == pytest.approx(0.75)
 
 
 def test_a_pair_over_its_limit_is_not_allowed():
@@ -102,16 +101,49 @@ def test_a_budget_below_the_smallest_says_what_is_feasible(kept):
 
 
 def test_a_budget_just_above_the_smallest_is_met(kept):
-    pairs = problem(kept, macs_m=0.0277)
+    pairs = problem(kept, macs_m=0.05)
     found, _, point = evolve(pairs)
-    assert found.best.candidate.base == Subnet(FAMILY.space.smallest, 8)
-    assert point.costs["macs_m"] <= 0.0277
+    assert pairs.base.footprint(found.best.candidate.base).macs < 0.04e6
+    assert found.best.candidate.global_ != found.best.candidate.base
+    assert point.costs["macs_m"] <= 0.05
+
+
+def test_a_budget_that_the_smallest_just_misses_says_what_disagreement_costs(kept):
+    """0.0277 is above the smallest pair that sends nothing, and below any that sends a little."""
+    with pytest.raises(InfeasibleError, match=r"that was evaluated.*agree too seldom") as caught:
+        evolve(problem(kept, macs_m=0.0277))
+    assert "costs 0.027648 macs_m if nothing is sent and 0.055296" in str(caught.value)
+
+
+def test_one_network_twice_is_no_pair(kept):
+    pairs, rng = problem(kept, macs_m=1), np.random.default_rng(0)
+    for network in (pairs.base.smallest, pairs.base.draw(rng)):
+        twice = Pair(network, network)
+        assert not pairs.promising(twice)
+        assert pairs.score(*measured(pairs, twice)) == float("-inf")
+        part = Part(pairs.base.name, network, 1)
+        assert pairs.recombined({part: pairs.measure(part).value}, 3) == []
+    drawn = [pairs.draw(rng, 1.0) for _ in range(20)]
+    assert {pair.base for pair in drawn} == {pairs.base.smallest}
+    assert sum(pair.global_ != pair.base for pair in drawn) >= 18
+
+
+def test_among_pairs_as_often_right_the_one_that_sends_less_is_better():
+    """Bytes of the base do not grow with what is sent."""
+    near, far = Answering("b", [0, 1, 1, 3], 10), Answering("b", [0, 1, 1, 1], 10)
+    costs, global_ = Costs(Limits(base_flash_bytes=1000)), Answering("g", [0, 0, 2, 3], 100)
+    scores = []
+    for base in (near, far):
+        pairs = PairProblem(base, global_, costs)
+        scores.append(pairs.score(*measured(pairs, pairs.smallest)))
+    assert scores[0] > scores[1]
+    assert scores == pytest.approx([0.75, 0.75])
 
 
 def test_a_pair_of_one_supernet_is_searched_within_its_budget(kept):
     pairs = problem(kept)
     found, algorithm, point = evolve(pairs)
-    assert found.score == point.accuracy
+    assert found.score == pytest.approx(point.accuracy)
     assert point.costs["macs_m"] <= 0.08
     assert found.tally.afresh_evaluations > found.tally.evaluations
     for pair, score in algorithm.parents:
@@ -242,7 +274,7 @@ def test_the_whole_front_is_found_in_one_search(kept):
     found = search(pairs, front, AnyOf(()), counts=lambda trial: trial.rung == pairs.top)
     costs = [point.cost for point in front.points]
     assert costs == sorted(costs)
-    assert front.points[-1].accuracy == found.score
+    assert front.points[-1].accuracy == pytest.approx(found.score)
     for point in front.points:
         trial, measures = measured(pairs, point.candidate, pairs.top)
         assert pairs.objectives(trial, measures) == (point.accuracy, point.cost)

@@ -21,6 +21,8 @@ Thing = TypeVar("Thing", bound=Hashable)
 
 #: Draws without measuring until a candidate is promising; the first are as random as they come.
 _TRIES, _UNBIASED_TRIES = 1000, 100
+#: Share of a candidate's redraws that are as random as the first draw was.
+_UNBIASED_REDRAWS = 0.75
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +69,8 @@ class EvolutionSettings(Frozen):
         population: Candidates drawn at first, and children of each generation.
         parents: The best so far, from which children come.
         mutation: How likely each choice is drawn anew in a child.
-        survivors: Of each generation, how many are measured in full, the best of the screening:
-            as many as could all become parents, by default.
+        survivors: Of each generation, how many are measured in full, at most: the best of the
+            screening, and only those that do no worse in it than the worst of the parents did.
         redraws: Times that a candidate is drawn anew because it was screened and is not allowed.
         recombine: After each generation, also try the best candidates that can be put together
             from all that was measured in full; more than the paper does, and nothing is measured.
@@ -106,6 +108,7 @@ class Evolution(Generic[Thing]):
         self._best: dict[Thing, float] = {}
         self._slots: list[_Slot[Thing]] = [_Slot(None)] * self.settings.population
         self._screened: dict[Thing, float] = {}
+        self._passed: dict[Thing, float] = {}
         self._asked: list[_Slot[Thing]] = []
         self._recombining = False
         self._next = self._draw()
@@ -138,7 +141,12 @@ class Evolution(Generic[Thing]):
         }
         if self._asked:
             self._take_screened(candidates, allowed)
-            self._next = self._draw() or self._promote() or self._promote_if_none()
+            self._next = (
+                self._draw()
+                or self._promote()
+                or self._promote_if_none()
+                or self._recombine(measures)
+            )
         else:
             self._best = dict(self.parents) | allowed
             self._next = self._recombine(measures) or self._promote_if_none() or self._breed()
@@ -168,8 +176,9 @@ class Evolution(Generic[Thing]):
     def _one(self, slot: "_Slot[Thing]", thrift: float) -> Thing:
         if slot.parent is not None:
             return self._breeder.mutate(slot.parent, self.settings.mutation, self._rng)
-        redrawn = slot.redraws / max(1, self.settings.redraws)
-        return self._breeder.draw(self._rng, max(thrift, redrawn))
+        unbiased = _UNBIASED_REDRAWS * self.settings.redraws
+        late = max(0.0, slot.redraws - unbiased) / max(1.0, self.settings.redraws - unbiased)
+        return self._breeder.draw(self._rng, max(thrift, late))
 
     def _promote(self) -> list[Trial[Thing]]:
         """Return the best of those that are screened only, to be measured in full."""
@@ -177,12 +186,26 @@ class Evolution(Generic[Thing]):
             self._best = dict(self.parents) | self._screened
             self._screened = {}
             return self._promote_if_none()
-        ranked = sorted(self._screened, key=lambda each: -self._screened[each])
+        floor = self._floor()
+        new = [
+            each
+            for each, score in self._screened.items()
+            if each not in self._best and score >= floor
+        ]
+        ranked = sorted(new, key=lambda each: -self._screened[each])
         chosen = ranked[: self.settings.survivors]
-        for candidate in chosen:
-            del self._screened[candidate]
-        new = [each for each in chosen if each not in self._best]
-        return [Trial(candidate, self._breeder.top) for candidate in new]
+        self._passed = {each: self._passed[each] for each in self._best if each in self._passed}
+        self._passed |= {each: self._screened.pop(each) for each in chosen}
+        return [Trial(candidate, self._breeder.top) for candidate in chosen]
+
+    def _floor(self) -> float:
+        """Return what the worst parent had in the screening, once there are all parents."""
+        parents = [candidate for candidate, _ in self.parents]
+        if len(parents) < self.settings.parents:
+            return float("-inf")
+        # Those that were put together from what is known have not been screened.
+        passed = [self._passed[each] for each in parents if each in self._passed]
+        return min(passed, default=float("-inf"))
 
     def _promote_if_none(self) -> list[Trial[Thing]]:
         """Return further candidates to measure in full where none so far is allowed."""

@@ -170,17 +170,19 @@ def _column(things: Sequence[Any]) -> Things:
 
 
 class _Draw(Sampling):  # type: ignore[misc]
-    """Draws the first population at random."""
+    """Draws the first population at random, but for the smallest candidate, which begins it."""
 
     def __init__(self, breeder: FrontBreeder[Any]) -> None:
         super().__init__()
         self._breeder = breeder
 
     def _do(self, problem: Any, n_samples: int, *args: Any, random_state: Any, **_: Any) -> Things:
-        drawn = (
+        # Where hardly anything is within the limits, the smallest is what there is to start from.
+        drawn = [first_promising(self._breeder, lambda _: self._breeder.draw(random_state, 1.0))]
+        drawn += [
             first_promising(self._breeder, lambda thrift: self._breeder.draw(random_state, thrift))
-            for _ in range(n_samples)
-        )
+            for _ in range(n_samples - 1)
+        ]
         return _column([one for one in drawn if one is not None])
 
 

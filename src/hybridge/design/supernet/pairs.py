@@ -4,6 +4,8 @@ A pair is judged by the **agreement oracle** (selective query, section 2.2): whe
 agree the base answers, else global does. So a pair answers what its global answers, its accuracy is
 the global's, and the base decides what that costs: by what it takes, and by how often it agrees.
 
+Among pairs that are right equally often, the one that sends less is the better.
+
 Letters: ``n`` images.
 """
 
@@ -69,6 +71,10 @@ class PairPoint:
 
 
 Answered = Mapping[Part, Answers]
+#: What a pair that sends everything loses to one that sends nothing: less than an image is worth.
+_TIE_BREAK = 1e-7
+#: How likely each choice of a global is drawn anew that came out as its base, and how often.
+_APART, _APART_TRIES = 0.1, 20
 
 
 class PairProblem:
@@ -97,7 +103,7 @@ class PairProblem:
         self._sides = {side.name: side for side in (base, global_) if side is not None}
         self._kept: dict[Network, Amounts] = {}
         self._sent: dict[Network, Amounts] = {}
-        if not self.promising(self.smallest):
+        if not self.costs.allow(self.kept(self.smallest)):
             raise self.infeasible()
 
     @property
@@ -118,7 +124,15 @@ class PairProblem:
     def draw(self, rng: np.random.Generator, thrift: float = 0.0) -> Pair:
         """Draw both networks evenly; each choice is the smallest with probability ``thrift``."""
         base = self.base.draw(rng, thrift)
-        return Pair(base, None if self.global_ is None else self.global_.draw(rng, thrift))
+        if self.global_ is None:
+            return Pair(base)
+        pair = Pair(base, self.global_.draw(rng, thrift))
+        for _ in range(_APART_TRIES):
+            if not self._is_one(pair):
+                break
+            # Two that are drawn as small as can be are one: the global differs a little.
+            pair = Pair(base, self.global_.mutate(base, _APART, rng))
+        return pair
 
     def mutate(self, pair: Pair, probability: float, rng: np.random.Generator) -> Pair:
         """Return a pair of which every choice was drawn anew with a probability."""
@@ -135,8 +149,15 @@ class PairProblem:
         return Pair(base, self.global_.cross(one.global_, other.global_, rng))
 
     def promising(self, pair: Pair) -> bool:
-        """Return whether a pair would be within the limits if its networks always agreed."""
-        return self.costs.allow(self.kept(pair))
+        """Return whether a pair would be within the limits if its networks always agreed.
+
+        One network twice is no pair: it agrees with itself, and a router beside it has nothing to
+        tell.
+        """
+        return not self._is_one(pair) and self.costs.allow(self.kept(pair))
+
+    def _is_one(self, pair: Pair) -> bool:
+        return self.base is self.global_ and pair.base == pair.global_
 
     def parts(self, trial: Trial[Pair]) -> tuple[Part, ...]:
         """Return the networks of a pair, at the rung that it is asked at."""
@@ -151,9 +172,14 @@ class PairProblem:
         return self._sides[part.side].measure(part.network, part.rung)
 
     def score(self, trial: Trial[Pair], measures: Answered) -> float:
-        """Return the accuracy of a pair; minus infinity where it is over a limit."""
+        """Return the accuracy of a pair, and a little less the more it sends.
+
+        Minus infinity where it is over a limit, or one network twice.
+        """
         point = self.point(trial, measures)
-        return point.accuracy if self.costs.allow(point.costs) else float("-inf")
+        if self._is_one(trial.candidate) or not self.costs.allow(point.costs):
+            return float("-inf")
+        return point.accuracy - _TIE_BREAK * point.query_rate
 
     def point(self, trial: Trial[Pair], measures: Answered) -> PairPoint:
         """Return how a pair does under the agreement oracle, within the limits or not."""
@@ -190,13 +216,20 @@ class PairProblem:
 
     def infeasible(self) -> InfeasibleError:
         """Return an error that says what is feasible."""
-        least, most = (
-            self.kept(self.smallest),
-            joined(self.kept(self.largest), self.sent(self.largest), 1.0),
+        what = "network" if self.global_ is None else "pair"
+        limits, least = told(self.costs.limits.given), self.kept(self.smallest)
+        small, large = (
+            joined(self.kept(pair), self.sent(pair), 1.0) for pair in (self.smallest, self.largest)
         )
+        if not self.costs.allow(least):
+            return InfeasibleError(
+                f"no {what} is within the limits, {limits}: the smallest costs {told(least)} if "
+                f"nothing is sent, the largest {told(large)} if everything is"
+            )
         return InfeasibleError(
-            f"no pair is within the limits, {told(self.costs.limits.given)}: the smallest costs "
-            f"{told(least)} if nothing is sent, the largest {told(most)} if everything is"
+            f"no {what} that was evaluated is within the limits, {limits}: the smallest costs "
+            f"{told(least)} if nothing is sent and {told(small)} if everything is, and its "
+            f"networks agree too seldom; the largest costs {told(large)} if everything is sent"
         )
 
     def recombined(self, measures: Answered, count: int) -> list[Pair]:
@@ -240,11 +273,14 @@ class PairProblem:
         global_: Network,
         rates: np.ndarray[tuple[int], np.dtype[np.float64]],
     ) -> Pair | None:
-        """Return the pair of a global that costs least in the first currency, and is allowed."""
-        found: list[tuple[float, int]] = []
+        """Return the pair of a global that costs least in the first currency, and is allowed.
+
+        Among equals, the one that sends least.
+        """
+        found: list[tuple[float, float, int]] = []
         for index, (base, rate) in enumerate(zip(pool, rates.tolist(), strict=True)):
             pair = Pair(base, global_)
             costs = joined(self.kept(pair), self.sent(pair), rate)
-            if self.costs.allow(costs):
-                found.append((next(iter(costs.values())), index))
-        return Pair(pool[min(found)[1]], global_) if found else None
+            if self.costs.allow(costs) and not self._is_one(pair):
+                found.append((next(iter(costs.values())), rate, index))
+        return Pair(pool[min(found)[2]], global_) if found else None
