@@ -2,68 +2,19 @@
 
 import json
 
-import numpy as np
 import pytest
 import yaml
 
 from hybridge.plan.bundle import load_bundle
+from tiny_search import SIDE, search_recipe, write_images
 
-SIDE = 28
 PAIR_KEYS = {"base", "global", "score", "macs_m", "limits", "query_rate"}
-
-
-def source(key):
-    return {"format": "arrays", "path": f"{key}.npz"}
-
-
-def recipe():
-    return {
-        "name": "tiny-pairs",
-        "supernet": {
-            "name": "tiny-supernet",
-            "data": {
-                "train": source("train"),
-                "validation": source("validation"),
-                "geometry": {"height": SIDE, "width": SIDE, "channels": 1},
-            },
-            "family": "elastic_small",
-            "mean": [0.5],
-            "std": [0.3],
-            "shrink": {
-                "batch_size": 8,
-                "augment": "none",
-                "phases": [
-                    {"name": "full", "epochs": 1},
-                    {"name": "depths", "epochs": 1, "depths": [1, 2, 3], "resolutions": [24, 28]},
-                ],
-            },
-            "subnets": {"random": 0},
-        },
-        "search": {
-            "limits": [{"macs_m": 2.5}],
-            "evolution": {"generations": 1, "population": 3, "parents": 2, "survivors": 2},
-            "rungs": [
-                {"calibration_images": 8, "validation_images": 8},
-                {"calibration_images": 16},
-            ],
-            "methods": ["pair", "single", "random", "smallest + largest"],
-            "random_pairs": 1,
-        },
-        "hybrid": {
-            "held_out": source("held_out"),
-            "evaluate": {"splits": 1, "coverages": [0.5]},
-            "router": {"epochs": 2},
-        },
-    }
 
 
 @pytest.fixture
 def here(tmp_path, monkeypatch):
-    rng = np.random.default_rng(0)
-    for key, count in (("train", 16), ("validation", 16), ("held_out", 40)):
-        pixels = rng.integers(0, 256, (count, SIDE, SIDE, 1), np.uint8)
-        np.savez(tmp_path / f"{key}.npz", pixels=pixels, labels=np.arange(count) % 3)
-    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe()))
+    write_images(tmp_path)
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(search_recipe()))
     monkeypatch.setenv("HYBRIDGE_DATA", str(tmp_path))
     return tmp_path
 

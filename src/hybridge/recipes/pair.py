@@ -1,15 +1,15 @@
 """A recipe of a joint search, run: supernet, searches, hybrids (selective query, algorithm 1)."""
 
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
-from hybridge.data.dataset import Dataset
+from hybridge.data.dataset import Dataset, subset
 from hybridge.design.nets.network import PixelNetwork
 from hybridge.design.search.budget import AnyOf
-from hybridge.design.search.evolve import Evolution, Trial
+from hybridge.design.search.evolve import Evolution, Trial, first_promising
 from hybridge.design.search.front import Front, FrontPoint
 from hybridge.design.search.problem import Measured
 from hybridge.design.search.run import SearchResult, search
@@ -30,8 +30,8 @@ from hybridge.recipes.pair_schema import Method, PairRecipe
 from hybridge.recipes.training import read_weights_of
 
 Memo = dict[Part, Measured[Answers]]
-#: Draws until a random pair within the limit is given up.
-_TRIES = 2000
+#: Pairs that are screened until random ones within the limit are given up.
+_TRIES = 200
 
 
 @dataclass(frozen=True)
@@ -70,14 +70,18 @@ class PairRun:
         supernet: Trained.
         found: Pairs and networks, by limit and method.
         fronts: The whole front under each limit, where it was searched.
-        left_out: Why a method has none under a limit.
+        left_out: Why a method, or ``front``, has none under a limit.
+        architectures_evaluated: Different networks that were evaluated, at whatever rung.
+        measuring_seconds: What that took, even where it was kept from an earlier run.
     """
 
     recipe: PairRecipe
     supernet: PixelNetwork
     found: list[Found]
     fronts: list[tuple[Limits, tuple[FrontPoint[Pair], ...]]] = field(default_factory=list)
-    left_out: list[tuple[Limits, Method, str]] = field(default_factory=list)
+    left_out: list[tuple[Limits, str, str]] = field(default_factory=list)
+    architectures_evaluated: int = 0
+    measuring_seconds: float = 0.0
 
 
 def check(recipe: PairRecipe, root: Path) -> None:
@@ -98,7 +102,8 @@ def run(recipe: PairRecipe, root: Path, folder: Path) -> PairRun:
 
     Raises:
         ConfigError: The recipe cannot be run.
-        InfeasibleError: A limit is below what the smallest pair costs; nothing has been searched.
+        InfeasibleError: A limit is below what the smallest pair costs, and nothing has been
+            searched; or no pair that was evaluated is within one.
     """
     check(recipe, root)
     network = trained_supernet(recipe, root, folder)
@@ -126,7 +131,7 @@ class _Searches:
         self.recipe, self.network, self.workers = recipe, network, workers
         supernet, settings = recipe.supernet, recipe.search
         most = max(rung.calibration_images for rung in settings.rungs)
-        validation = supernet.data.validation.open(supernet.geometry(), root)
+        validation = shuffled(supernet.data.validation.open(supernet.geometry(), root), recipe.seed)
         images = Images(calibration_images(supernet, root, most), validation)
         evaluator = Evaluator(network, images, Store(), settings.rungs)
         self.side = Subnets(evaluator, supernet.resolutions())
@@ -154,20 +159,36 @@ class _Searches:
         )
 
     def run(self) -> PairRun:
-        """Search under every limit; one that nothing meets is found out before anything is."""
+        """Search under every limit; one that nothing meets is found out before anything is.
+
+        A pair that is searched has to be found; of what stands beside it, what there is.
+        """
         problems = [PairProblem(self.side, self.global_, costs) for costs in self.costs]
         done = PairRun(self.recipe, self.network, [])
-        for problem in problems:
+        for number, problem in enumerate(problems):
+            limits = problem.costs.limits
             for method in self.recipe.search.methods:
                 try:
-                    done.found.extend(self._find(problem, method))
+                    done.found.extend(self._find(problem, method, number))
                 except InfeasibleError as error:
-                    done.left_out.append((problem.costs.limits, method, str(error)))
+                    if method == "pair":
+                        raise
+                    done.left_out.append((limits, method, str(error)))
             if self.recipe.search.front is not None:
-                done.fronts.append((problem.costs.limits, self._front(problem)))
-        return done
+                try:
+                    done.fronts.append((limits, self._front(problem)))
+                except InfeasibleError as error:
+                    done.left_out.append((limits, "front", str(error)))
+        evaluated = [
+            (part, each) for part, each in self.memo.items() if part.side == self.side.name
+        ]
+        return replace(
+            done,
+            architectures_evaluated=len({part.network for part, _ in evaluated}),
+            measuring_seconds=sum(each.seconds for _, each in evaluated),
+        )
 
-    def _find(self, problem: PairProblem, method: Method) -> list[Found]:
+    def _find(self, problem: PairProblem, method: Method, number: int) -> list[Found]:
         match method:
             case "pair":
                 return [self._searched(problem, method)]
@@ -175,7 +196,7 @@ class _Searches:
                 alone = PairProblem(self.side, None, problem.costs)
                 return [self._searched(alone, method)]
             case "random":
-                return self._random(problem)
+                return self._random(problem, number)
             case _:
                 return [self._judged(problem, method, 1, Pair(*_ends(problem)))]
 
@@ -192,22 +213,22 @@ class _Searches:
         )
         return self._found(problem, method, 1, result.best, result)
 
-    def _random(self, problem: PairProblem) -> list[Found]:
-        """Draw pairs until enough are within the limits, screened first."""
-        rng = np.random.default_rng(self.recipe.seed)
-        found: list[Found] = []
+    def _random(self, problem: PairProblem, number: int) -> list[Found]:
+        """Draw pairs until enough are within the limits, screened first; others for each limit."""
+        rng = np.random.default_rng([self.recipe.seed, number])
+        found: dict[Pair, Found] = {}
         for _ in range(_TRIES):
-            pair = problem.draw(rng)
-            if not problem.promising(pair) or not self._allowed(problem, Trial(pair, 0)):
+            pair = first_promising(problem, lambda thrift: problem.draw(rng, thrift))
+            if pair is None or pair in found or not self._allowed(problem, Trial(pair, 0)):
                 continue
             judged = self._judged(problem, "random", len(found) + 1, pair)
             if problem.costs.allow(judged.point.costs):
-                found.append(judged)
+                found[pair] = judged
             if len(found) == self.recipe.search.random_pairs:
                 break
         if not found:
             raise InfeasibleError(f"none of {_TRIES} random pairs is within the limit")
-        return found
+        return list(found.values())
 
     def _allowed(self, problem: PairProblem, trial: Trial[Pair]) -> bool:
         return problem.score(trial, self._answers(problem, trial)) > float("-inf")
@@ -261,6 +282,11 @@ class _Searches:
             what=f"searching the front within {_named(problem.costs.limits)}",
         )
         return front.points
+
+
+def shuffled(dataset: Dataset, seed: int) -> Dataset:
+    """Return a dataset in an order that the seed draws, so that its first images are like all."""
+    return subset(dataset, np.random.default_rng(seed).permutation(len(dataset)))
 
 
 def _ends(problem: PairProblem) -> tuple[Network, Network | None]:

@@ -10,6 +10,7 @@ from hybridge.design.store import Store
 from hybridge.design.supernet.judge import Subnet
 from hybridge.design.supernet.sides import Network
 from hybridge.design.train.outputs import keep_outputs
+from hybridge.hashing import hash_json
 from hybridge.plan.bundle import Bundle
 from hybridge.progress import track
 from hybridge.recipes import hybrid as hybrids
@@ -31,6 +32,7 @@ class MadeHybrid:
         mode: How it was trained.
         seed: Of its routers and training.
         coverage: Share of inputs that it may keep so that it spends the limit, and no more.
+        oracle_coverage: Share of the validation images on which its base and global agree.
         run: What its recipe came to.
     """
 
@@ -38,11 +40,16 @@ class MadeHybrid:
     mode: Mode
     seed: int
     coverage: float
+    oracle_coverage: float
     run: hybrids.HybridRun
 
     def points(self, method: str, fused: bool) -> list[OperatingPoint]:
         """Return the point of each split at which a method spends the limit."""
         return self.run.evaluation.results[method, fused].points[self.coverage]
+
+    def oracle_points(self, method: str, fused: bool) -> list[OperatingPoint]:
+        """Return the point of each split at which a method sends as much as the oracle would."""
+        return self.run.evaluation.results[method, fused].points[self.oracle_coverage]
 
 
 @dataclass(frozen=True)
@@ -109,8 +116,8 @@ class _Workshop:
         assert recipe.hybrid is not None
         self.done, self.recipe, self.settings = done, recipe, recipe.hybrid
         self.root, self.folder = root, folder
-        most = max(rung.calibration_images for rung in recipe.search.rungs)
-        calibration = calibration_images(recipe.supernet, root, most)
+        exactly = recipe.search.rungs[-1]
+        calibration = calibration_images(recipe.supernet, root, exactly.calibration_images)
         self.taken = TakenOut(recipe.supernet, done.supernet, calibration, folder / "networks")
 
     def tasks(self) -> list[tuple[Found, Mode, int]]:
@@ -127,7 +134,7 @@ class _Workshop:
     def hybrid(self, found: Found, mode: Mode, seed: int) -> MadeHybrid:
         """Return a pair, trained and judged."""
         assert found.pair.global_ is not None
-        coverage = spending_coverage(found)
+        coverage, oracle_coverage = spending_coverage(found), _open(1 - found.point.query_rate)
         recipe = self.recipe.hybrid_recipe(
             self.recipe.name,
             self._network(found.pair.base),
@@ -135,11 +142,15 @@ class _Workshop:
             mode,
             seed,
         )
-        wanted = tuple(sorted({*recipe.evaluate.coverages, coverage}, reverse=True))
+        wanted = tuple(
+            sorted({*recipe.evaluate.coverages, coverage, oracle_coverage}, reverse=True)
+        )
         judged = recipe.evaluate.model_copy(update={"coverages": wanted})
         recipe = recipe.model_copy(update={"evaluate": judged})
-        run = hybrids.run(recipe, self.root, self.folder / "hybrids" / _name(found, mode, seed))
-        return MadeHybrid(found, mode, seed, coverage, run)
+        run = hybrids.run(
+            recipe, self.root, self.folder / "hybrids" / folder_name(found, mode, seed)
+        )
+        return MadeHybrid(found, mode, seed, coverage, oracle_coverage, run)
 
     def single(self, found: Found) -> MadeSingle:
         """Return one network's accuracy on the held-out images."""
@@ -168,10 +179,16 @@ def spending_coverage(found: Found) -> float:
         if sent.get(name)
     ]
     rate = min(rates, default=found.point.query_rate)
-    return 1 - min(max(rate, _LEAST_SHARE), 1 - _LEAST_SHARE)
+    return _open(1 - rate)
 
 
-def _name(found: Found, mode: Mode, seed: int) -> str:
+def _open(share: float) -> float:
+    return min(max(share, _LEAST_SHARE), 1 - _LEAST_SHARE)
+
+
+def folder_name(found: Found, mode: Mode, seed: int) -> str:
+    """Return where a hybrid's weights and checkpoints lie: those of another pair lie elsewhere."""
     limits = "-".join(f"{name}-{value:g}" for name, value in found.limits.given.items())
     method = found.method.replace(" + ", "-and-")
-    return f"{limits}/{method}-{found.number}-{mode}-seed{seed}"
+    pair = hash_json([str(found.pair.base), str(found.pair.global_)])[:12]
+    return f"{limits}/{method}-{found.number}-{pair}-{mode}-seed{seed}"

@@ -61,10 +61,13 @@ class TakenOut:
 
 
 def calibration_images(recipe: SupernetRecipe, root: Path, count: int) -> Dataset:
-    """Return training images for the statistics of batch normalisation, drawn by the seed."""
+    """Return training images for the statistics of batch normalisation, drawn by the seed.
+
+    Their order is drawn, too: the first of them are like all.
+    """
     train = recipe.data.train.open(recipe.geometry(), root)
     rows = np.random.default_rng(recipe.seed).permutation(len(train))[:count]
-    return subset(train, np.sort(rows))
+    return subset(train, rows)
 
 
 def _file_name(subnet: Subnet) -> str:

@@ -57,6 +57,8 @@ class HybridConfig(Frozen):
 
     Attributes:
         held_out: Images that nothing was trained, searched or chosen by, to be halved.
+        router_images: Images that nothing was trained or searched by, for fitting routers in
+            every mode, besides the calibration halves; modes ``rb`` and ``rbg`` need them.
         modes: How the pair that was found is trained; every other pair is made a hybrid in mode
             ``r`` alone.
         seeds: Number of seeds, from the recipe's own on.
@@ -68,6 +70,7 @@ class HybridConfig(Frozen):
     """
 
     held_out: DataSource
+    router_images: DataSource | None = None
     modes: tuple[Mode, ...] = Field(default=("r",), min_length=1)
     seeds: int = Field(default=1, ge=1)
     twins: TrainSettings | None = None
@@ -107,16 +110,14 @@ class PairRecipe(Frozen):
         """Return the recipe by which two networks are made a hybrid."""
         settings = self.hybrid
         assert settings is not None
-        data = self.supernet.data
-        alternates = mode != "r"
         return HybridRecipe(
             name=name,
             seed=seed,
             mode=mode,
             data=DataConfig(
                 held_out=settings.held_out,
-                train=data.train if alternates else None,
-                router=data.validation if alternates else None,
+                train=None if mode == "r" else self.supernet.data.train,
+                router=settings.router_images,
                 geometry=self.supernet.geometry(),
             ),
             base=base.model_copy(update={"train": settings.twins}),
@@ -157,20 +158,38 @@ class PairRecipe(Frozen):
         return []
 
     def _hybrid_faults(self, hybrid: HybridConfig, root: Path) -> list[str]:
-        found = []
-        data = self.supernet.data
-        for key, other in (("train", data.train), ("validation", data.validation)):
-            if hybrid.held_out.overlaps(other):
+        found = self._overlaps(hybrid)
+        for key in ("held_out", "router_images"):
+            path = getattr(getattr(hybrid, key), "path", None)
+            if path is not None and not (root / path).exists():
                 found.append(
-                    f"hybrid.held_out and supernet.data.{key} share rows of the same data; give "
-                    "each rows of its own"
+                    f"hybrid.{key}: there is no {root / path}; set HYBRIDGE_DATA to the folder of "
+                    "data"
                 )
-        path = getattr(hybrid.held_out, "path", None)
-        if path is not None and not (root / path).exists():
-            found.append(
-                f"hybrid.held_out: there is no {root / path}; set HYBRIDGE_DATA to the folder of "
-                "data"
-            )
-        if hybrid.twins is None and any(mode != "r" for mode in hybrid.modes):
-            found.append("hybrid.modes: modes rb and rbg train twins of the base: give 'twins'")
+        if any(mode != "r" for mode in hybrid.modes):
+            if hybrid.twins is None:
+                found.append("hybrid.modes: modes rb and rbg train twins of the base: give 'twins'")
+            if hybrid.router_images is None:
+                found.append(
+                    "hybrid.modes: modes rb and rbg train on what routers make of images that no "
+                    "network has fitted: give 'router_images'"
+                )
+        return found
+
+    def _overlaps(self, hybrid: HybridConfig) -> list[str]:
+        """Return which images are shared: what is trained or searched by judges nothing."""
+        data = self.supernet.data
+        named = [("supernet.data.train", data.train), ("supernet.data.validation", data.validation)]
+        found = []
+        for key in ("held_out", "router_images"):
+            source: DataSource | None = getattr(hybrid, key)
+            if source is None:
+                continue
+            found += [
+                f"hybrid.{key} and {other_key} share rows of the same data; give each rows of its "
+                "own"
+                for other_key, other in named
+                if source.overlaps(other)
+            ]
+            named.append((f"hybrid.{key}", source))
         return found

@@ -1,11 +1,13 @@
 """What a joint search came to, as plain data; accuracies and scores are in percent."""
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from scipy import stats
 
+from hybridge.cost.operating import OperatingPoint
 from hybridge.recipes.pair import Found, PairRun
 from hybridge.recipes.pair_hybrids import Hybrids, MadeHybrid
 from hybridge.recipes.summary import deviation
@@ -22,8 +24,10 @@ def summarise(done: PairRun, made: Hybrids | None = None) -> Row:
     beside them; ``hybrids`` how they do on the held-out images.
     """
     searched = [found for found in done.found if found.result is not None]
-    tallies = [found.result.tally for found in searched if found.result is not None]
-    own = sum(tally.scoring_seconds for tally in tallies)
+    tallies = [(each.method, each.result.tally) for each in searched if each.result is not None]
+    own = sum(tally.scoring_seconds for _, tally in tallies)
+    pairs = [tally for method, tally in tallies if method == "pair"]
+    scored = sum(tally.candidates for tally in pairs)
     summary: Row = {
         "name": done.recipe.name,
         "family": done.recipe.supernet.family,
@@ -34,10 +38,10 @@ def summarise(done: PairRun, made: Hybrids | None = None) -> Row:
             {**_limits(limits.given), "method": method, "why": why}
             for limits, method, why in done.left_out
         ],
-        "architectures_evaluated": sum(tally.evaluations for tally in tallies),
-        "pairs_scored": sum(tally.candidates for tally in tallies),
-        "pairs_scored_per_second": sum(tally.candidates for tally in tallies) / max(own, 1e-9),
-        "seconds": own + sum(tally.measuring_seconds for tally in tallies),
+        "architectures_evaluated": done.architectures_evaluated,
+        "pairs_scored": scored,
+        "pairs_scored_per_second": scored / max(sum(t.scoring_seconds for t in pairs), 1e-9),
+        "seconds": own + done.measuring_seconds,
         "searches": [_search(found) for found in searched],
         "fronts": [
             {
@@ -56,7 +60,7 @@ def summarise(done: PairRun, made: Hybrids | None = None) -> Row:
         ],
     }
     if made is not None:
-        summary |= _hybrids(made)
+        summary |= hybrids_summary(made)
     return summary
 
 
@@ -87,10 +91,10 @@ def _search(found: Found) -> Row:
     return {
         **_limits(found.limits.given),
         "method": found.method,
-        "score": 100 * result.score,
-        "architectures_evaluated": tally.evaluations,
-        "pairs_scored": tally.candidates,
-        "pairs_scored_per_second": tally.candidates_per_second,
+        "score": 100 * found.point.accuracy,
+        "evaluations": tally.evaluations,
+        "candidates_scored": tally.candidates,
+        "candidates_scored_per_second": tally.candidates_per_second,
         "seconds": tally.scoring_seconds + tally.measuring_seconds,
         "times_faster_than_afresh": tally.times_faster,
         "curve": [[row.candidates, 100 * row.score] for row in _rises(result.history)],
@@ -107,7 +111,8 @@ def _rises(history: Sequence[Any]) -> list[Any]:
     return risen
 
 
-def _hybrids(made: Hybrids) -> Row:
+def hybrids_summary(made: Hybrids) -> Row:
+    """Return how everything does on the held-out images."""
     groups: dict[tuple[Any, ...], list[MadeHybrid]] = {}
     for each in made.hybrids:
         found = each.found
@@ -125,8 +130,9 @@ def _hybrids(made: Hybrids) -> Row:
             }
             for single in made.singles
         ],
-        "oracle_against_hybrid": _correlation(rows),
-        "operating_point": made.point.model_dump(mode="json"),
+        "oracle_against_hybrid": correlation(rows),
+        # Through JSON, in which a threshold that is infinite is text.
+        "operating_point": json.loads(made.point.model_dump_json()),
     }
 
 
@@ -136,13 +142,16 @@ def _hybrid_rows(seeds: list[MadeHybrid]) -> list[Row]:
     rows = []
     for method, fused in _DECIDED_BY:
         points = [each.points(method, fused) for each in seeds]
-        means = [100 * float(np.mean([point.accuracy for point in split])) for split in points]
+        means = [_accuracy(split) for split in points]
+        at_oracle = [_accuracy(each.oracle_points(method, fused)) for each in seeds]
         evaluations = [each.run.evaluation for each in seeds]
         rows.append(
             {
                 **_limits(first.found.limits.given),
                 "method": first.found.method,
                 "number": first.found.number,
+                "base": str(first.found.pair.base),
+                "global": str(first.found.pair.global_),
                 "mode": first.mode,
                 "decided_by": method,
                 "fused": fused,
@@ -154,24 +163,48 @@ def _hybrid_rows(seeds: list[MadeHybrid]) -> list[Row]:
                 "base_accuracy": 100 * float(np.mean([e.base_accuracy for e in evaluations])),
                 "global_accuracy": 100 * float(np.mean([e.global_accuracy for e in evaluations])),
                 "oracle_score": 100 * first.found.point.accuracy,
+                "oracle_query_rate": first.found.point.query_rate,
+                "accuracy_at_oracle_rate": float(np.mean(at_oracle)),
             }
         )
     return rows
 
 
-def _correlation(rows: list[Row]) -> Row | None:
-    """Return how the agreement oracle's score ranks pairs as their hybrids do (mode r)."""
+def _accuracy(points: list[OperatingPoint]) -> float:
+    return 100 * float(np.mean([point.accuracy for point in points]))
+
+
+def correlation(rows: list[Row]) -> Row | None:
+    """Return how the agreement oracle's score ranks pairs as their hybrids do (mode r).
+
+    Each pair counts once, by the mean over the limits that it was judged under: at the coverage
+    that spends the limit, and, as ``at_oracle_rate``, where it sends as much as the oracle. None
+    for fewer than three pairs, or where all are alike.
+
+    Args:
+        rows: Of the summary's ``hybrids``.
+    """
     trained = [
         row
         for row in rows
         if (row["mode"], row["decided_by"], row["fused"]) == ("r", "router", False)
     ]
-    if len(trained) < 3:
+    pairs: dict[tuple[str, str], list[Row]] = {}
+    for row in trained:
+        pairs.setdefault((row["base"], row["global"]), []).append(row)
+    scores, spending, at_oracle = (
+        [float(np.mean([row[key] for row in each])) for each in pairs.values()]
+        for key in ("oracle_score", "accuracy", "accuracy_at_oracle_rate")
+    )
+    found = _rank_correlation(scores, spending)
+    if found is None:
         return None
-    scores, accuracies = ([row[key] for row in trained] for key in ("oracle_score", "accuracy"))
-    found = stats.spearmanr(scores, accuracies)
-    return {
-        "pairs": len(trained),
-        "spearman": float(found.statistic),
-        "p_value": float(found.pvalue),
-    }
+    own = _rank_correlation(scores, at_oracle)
+    return {"pairs": len(pairs), **found, "at_oracle_rate": own}
+
+
+def _rank_correlation(ones: list[float], others: list[float]) -> Row | None:
+    if len(ones) < 3 or len(set(ones)) == 1 or len(set(others)) == 1:
+        return None  # of numbers that are all the same there is no rank
+    found = stats.spearmanr(ones, others)
+    return {"spearman": float(found.statistic), "p_value": float(found.pvalue)}

@@ -99,9 +99,9 @@ def hybrids_table(summary: Row) -> Table:
 def speed_lines(summary: Row) -> list[str]:
     """Say what every search took."""
     return [
-        f"{limits_text(row['limits'])}, {row['method']}: {row['architectures_evaluated']:,} "
-        f"evaluations of networks, {row['pairs_scored']:,} candidates scored "
-        f"({row['pairs_scored_per_second']:,.0f} a second), {row['seconds']:,.0f} s; "
+        f"{limits_text(row['limits'])}, {row['method']}: {row['evaluations']:,} "
+        f"evaluations of networks, {row['candidates_scored']:,} candidates scored "
+        f"({row['candidates_scored_per_second']:,.0f} a second), {row['seconds']:,.0f} s; "
         f"evaluating each afresh would take {row['times_faster_than_afresh']:.1f} times as long."
         for row in summary["searches"]
     ]
@@ -112,10 +112,21 @@ def correlation_line(summary: Row) -> list[str]:
     found = summary.get("oracle_against_hybrid")
     if found is None:
         return []
+    said = (
+        f"Over {found['pairs']} pairs the agreement oracle's score on the validation images and "
+        f"the trained hybrid's accuracy on the held-out ones, where it spends the limit, have a "
+        f"rank correlation of {_ranks(found)}"
+    )
+    own = found["at_oracle_rate"]
     return [
-        f"Over {found['pairs']} pairs the agreement oracle's score and the trained hybrid's "
-        f"accuracy have a rank correlation of {found['spearman']:.2f} (p = {found['p_value']:.2g})."
+        f"{said}."
+        if own is None
+        else f"{said}; where it sends as much as the oracle does, of {_ranks(own)}."
     ]
+
+
+def _ranks(found: Row) -> str:
+    return f"{found['spearman']:.2f} (p = {found['p_value']:.2g})"
 
 
 def accuracy_chart(summary: Row) -> str:

@@ -1,0 +1,62 @@
+"""What a joint search came to, as plain data, of pairs that nothing had to be searched for."""
+
+import json
+from types import SimpleNamespace
+
+import pytest
+
+from hybridge.cost.operating import OperatingPoint
+from hybridge.recipes.pair_summary import correlation, hybrids_summary
+from hybridge.report.pair_tables import correlation_line
+
+
+def row(score, accuracy, base="a", at_oracle=50.0, **others):
+    return {
+        "mode": "r",
+        "decided_by": "router",
+        "fused": False,
+        "base": base,
+        "global": "g",
+        "oracle_score": score,
+        "accuracy": accuracy,
+        "accuracy_at_oracle_rate": at_oracle,
+        **others,
+    }
+
+
+def test_a_correlation_is_of_distinct_pairs():
+    rows = [
+        row(80, 70, "a", 60),
+        row(80, 74, "a", 60),  # the same pair under another limit
+        row(81, 71, "b", 65),
+        row(82, 75, "c", 64),
+        row(99, 1, "d", mode="rb"),
+        row(99, 1, "e", fused=True),
+    ]
+    found = correlation(rows)
+    assert found["pairs"] == 3
+    assert found["spearman"] == pytest.approx(0.5)  # 72, 71, 75
+    assert found["at_oracle_rate"]["spearman"] == pytest.approx(0.5)  # 60, 65, 64
+    (line,) = correlation_line({"oracle_against_hybrid": found})
+    assert "3 pairs" in line
+    assert line.count("0.50") == 2
+
+
+def test_numbers_that_are_all_the_same_have_no_correlation():
+    """Neither NaN, which no JSON holds."""
+    assert correlation([row(80, 70 + n, str(n)) for n in range(4)]) is None
+    assert correlation([row(80 + n, 70, str(n)) for n in range(4)]) is None
+    found = correlation([row(80 + n, 70 + n, str(n)) for n in range(4)])
+    assert found["spearman"] == pytest.approx(1)
+    assert found["at_oracle_rate"] is None
+    assert correlation_line({"oracle_against_hybrid": found})
+    assert correlation_line({"oracle_against_hybrid": None}) == []
+
+
+def test_a_threshold_that_is_infinite_is_written_as_json():
+    point = OperatingPoint(
+        threshold=float("inf"), coverage=1, accuracy=0.5, accuracy_kept=0.5, macs=1
+    )
+    made = SimpleNamespace(hybrids=[], singles=[], point=point)
+    text = json.dumps(hybrids_summary(made), allow_nan=False)
+    assert json.loads(text)["operating_point"]["threshold"] == "Infinity"
