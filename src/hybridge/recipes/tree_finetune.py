@@ -6,6 +6,7 @@ from pathlib import Path
 
 from hybridge.design.modeltree.choices import Composition
 from hybridge.design.modeltree.joint import train_together
+from hybridge.hashing import hash_json
 from hybridge.recipes.training import CHECKPOINTS
 from hybridge.recipes.tree_library import Prepared
 
@@ -16,7 +17,7 @@ def finetune(prepared: Prepared, chosen: Iterable[Composition], folder: Path) ->
     Args:
         prepared: As it was searched; its library is not changed.
         chosen: Compositions of everything that was found, those of homes included.
-        folder: Of the run, which keeps a checkpoint.
+        folder: Of the run, which keeps a checkpoint for each set of compositions.
 
     Returns:
         The same where the recipe asks for no fine-tuning, or nothing is compressed.
@@ -34,6 +35,6 @@ def finetune(prepared: Prepared, chosen: Iterable[Composition], folder: Path) ->
         settings,
         seed=prepared.recipe.seed,
         compositions=compositions,
-        checkpoint=folder / CHECKPOINTS / "chosen.safetensors",
+        checkpoint=folder / CHECKPOINTS / f"chosen-{hash_json(compositions)[:12]}.safetensors",
     )
     return replace(prepared, library=library)

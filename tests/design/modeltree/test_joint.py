@@ -8,13 +8,14 @@ from tiny_library import NAMES, pixels_of, some_images, tiny_library, tiny_netwo
 from torch import nn
 
 from hybridge.design.modeltree import joint
-from hybridge.design.modeltree.choices import KEEP
+from hybridge.design.modeltree.choices import KEEP, Composition
 from hybridge.design.modeltree.compose import compose, run
 from hybridge.design.modeltree.joint import train_together
 from hybridge.design.modeltree.library import Library
 from hybridge.design.store import Store
 from hybridge.design.train.loop import Trainer
 from hybridge.design.train.settings import TrainSettings
+from hybridge.errors import ConfigError
 
 SETTINGS = TrainSettings(epochs=2, batch_size=16, learning_rate=0.02, augment="none")
 
@@ -75,6 +76,32 @@ def test_an_interrupted_training_ends_as_one_that_was_not(tmp_path, monkeypatch)
     train(resumed, tmp_path / "library.safetensors")
     expected, found = whole.state_dict(), resumed.state_dict()
     assert all(torch.equal(found[name], value) for name, value in expected.items())
+
+
+def test_a_checkpoint_of_other_compositions_is_refused(tmp_path) -> None:
+    library = tiny_library("small_cnn", Store(tmp_path / "variants"))
+    images = some_images(library.sliced.geometry, 48, seed=5)
+    original = (KEEP,) * len(library.sliced.units)
+    compositions = [
+        (*original[:index], options[-1], *original[index + 1 :])
+        for index, options in enumerate(library.options.values())
+        if options[-1] != KEEP
+    ]
+    checkpoint = tmp_path / "chosen.safetensors"
+
+    def train(composition: Composition) -> None:
+        train_together(
+            library.copy(),
+            images,
+            SETTINGS,
+            seed=0,
+            compositions=[composition],
+            checkpoint=checkpoint,
+        )
+
+    train(compositions[0])
+    with pytest.raises(ConfigError, match="another training"):
+        train(compositions[-1])
 
 
 def test_agreeing_with_the_teacher_costs_nothing(chain) -> None:

@@ -50,6 +50,10 @@ class AnyComposition(nn.Module):
                 logits = unit(logits)
         return logits
 
+    def extra_repr(self) -> str:
+        """Return what is drawn from: trainings of other compositions are other trainings."""
+        return "; ".join(" ".join(each) for each in self._compositions)
+
     def _draw(self) -> Composition:
         if self._compositions:
             return self._compositions[int(torch.randint(len(self._compositions), ()))]
