@@ -3,6 +3,7 @@
 Letters: ``B`` batch, ``H`` height, ``W`` width, ``C`` channels.
 """
 
+import math
 from typing import Any, Literal
 
 import numpy as np
@@ -54,7 +55,7 @@ class TensorSpec(Frozen):
     @property
     def bytes_per_item(self) -> int:
         """Size of one item of a batch, in bytes."""
-        return int(np.prod(self.shape, dtype=np.int64)) * np.dtype(self.dtype).itemsize
+        return math.prod(self.shape) * np.dtype(self.dtype).itemsize
 
 
 class Geometry(Frozen):
