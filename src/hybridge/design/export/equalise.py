@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from hybridge.design.export.moments import scaled
 from hybridge.design.export.onnx_steps import Step, Steps
 from hybridge.design.export.tflite_file import Array
 
@@ -29,7 +30,7 @@ def equalise(steps: Steps, todo: list[Step]) -> tuple[Steps, list[Step]]:
         todo: The steps to translate, activations fused.
     """
     constants, ranges = dict(steps.constants), dict(steps.ranges)
-    held = replace(steps, constants=constants, ranges=ranges)
+    held = replace(steps, constants=constants, ranges=ranges, moments=dict(steps.moments))
     todo = list(todo)
     for number, step in enumerate(todo):
         if step.kind != "Conv" or step.fused not in (None, "Relu"):
@@ -80,6 +81,8 @@ def _divided(held: Steps, step: Step, factors: Array) -> Step:
     weights, bias = held.weights(step)
     depthwise = step.attributes.get("group", 1) > 1
     shape = (-1, 1, 1, 1) if depthwise else (1, -1, 1, 1)
+    if step.name in held.moments:
+        held.moments[step.name] = scaled(held.moments[step.name], factors)
     return _with(held, step, weights / factors.reshape(shape), bias)
 
 

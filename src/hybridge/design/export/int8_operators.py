@@ -6,12 +6,11 @@ from dataclasses import replace
 import numpy as np
 
 from hybridge.design.export.equalise import GATED
-from hybridge.design.export.int8_convolutions import convolve, integers
+from hybridge.design.export.int8_convolutions import convolve, integers, rounded
 from hybridge.design.export.onnx_steps import Step
 from hybridge.design.export.tflite_file import Array
 from hybridge.design.export.translation import (
-    FUSED,
-    GATE,
+    GATES,
     VALID,
     Scaled,
     Translation,
@@ -46,6 +45,10 @@ def _shift(run: Translation, step: Step) -> "Value | Scaled":
 @operator("Relu", "Relu6", "HardSwish")
 def _activate(run: Translation, step: Step) -> Value:
     reads = integers(run, step.inputs[0])
+    if step.kind == "HardSwish" and run.bits == 16:
+        # There is no kernel for it.
+        ones = np.ones(reads.shape[-1])
+        return _gated(run, replace(step, attributes=step.attributes | {"factors": ones}))
     gives = run.output(step, reads.shape)
     options = "HardSwishOptions" if step.kind == "HardSwish" else ""
     kind = {"HardSwish": "HARD_SWISH"}.get(step.kind, step.kind.upper())
@@ -57,11 +60,14 @@ def _activate(run: Translation, step: Step) -> Value:
 def _gated(run: Translation, step: Step) -> Value:
     """Write a hard swish whose channels were multiplied: a gate that undoes it, and a product."""
     reads = integers(run, step.inputs[0])
-    gate = Value(run.file.tensor(f"{step.name}.gate", reads.shape, "int8", GATE), reads.shape, GATE)
+    closes = GATES[run.bits]
+    tensor = run.file.tensor(f"{step.name}.gate", reads.shape, run.dtype, closes)
+    gate = Value(tensor, reads.shape, closes)
     opens = 1 / (6 * step.attributes["factors"])
     half = np.full(opens.shape, 0.5)
-    label = replace(step, name=f"{step.name}.gate", fused=None)
-    convolve(run, label, reads, opens.reshape(1, 1, 1, -1), half, gate, depthwise=True)
+    label = replace(step, name=f"{step.name}.gate", fused="HardSigmoid")
+    weights = rounded(run, opens.reshape(-1, 1, 1, 1), half, reads.quantisation)
+    convolve(run, label, reads, weights, gate, depthwise=True)
     gives = run.output(step, reads.shape)
     tensors = (reads.tensor, gate.tensor)
     run.file.operator("MUL", tensors, (gives.tensor,), "MulOptions", fusedActivationFunction=0)
@@ -80,7 +86,7 @@ def _join(run: Translation, step: Step) -> "Value | Scaled":
         (left.tensor, right.tensor),
         (gives.tensor,),
         f"{step.kind}Options",
-        fusedActivationFunction=FUSED.get(step.fused or "", 0),
+        fusedActivationFunction=run.clips(step),
     )
     return gives
 

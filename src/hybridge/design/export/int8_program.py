@@ -1,8 +1,9 @@
 """A base network's program in 8-bit integers, as TensorFlow Lite for Microcontrollers runs it.
 
 Post-training quantisation as TensorFlow Lite defines it: weights symmetric and per channel,
-activations asymmetric and per tensor, by the ranges seen on calibration images. The logits alone
-take 16 bits, since a router reads their differences.
+activations asymmetric and per tensor, by the ranges seen on calibration images. Weights are rounded
+so that sums stay right (`moments`). The logits alone take 16 bits, since a router reads their
+differences; all activations do where so asked, symmetric then.
 
 Images lie row by row with their channels last; an ONNX program has channels first, and every
 four-dimensional tensor is turned around while it is translated.
@@ -18,6 +19,7 @@ from hybridge.design.export.tflite_file import TFLiteFile
 from hybridge.design.export.translation import (
     PIXEL,
     PIXELS,
+    Bits,
     Scaled,
     Translation,
     Value,
@@ -26,18 +28,19 @@ from hybridge.design.export.translation import (
 )
 
 
-def translate(steps: Steps, file: TFLiteFile, output: str) -> Value:
+def translate(steps: Steps, file: TFLiteFile, output: str, bits: Bits = 8) -> Value:
     """Write a program into a file, up to one of its values.
 
     Args:
         steps: The program.
         file: Where to; its input is added: pixels less 128, ``(1, H, W, C)``, int8.
         output: Name of the value, such as ``logits``.
+        bits: Of what is kept between layers.
 
     Raises:
         ConfigError: An operator cannot be translated; names it, its node and the way round.
     """
-    run = Translation(file, steps)
+    run = Translation(file, steps, bits)
     tensor = file.tensor("pixels", (1, *steps.pixels), "int8", PIXEL)
     file.inputs.append(tensor)
     channels = np.ones(steps.pixels[-1])

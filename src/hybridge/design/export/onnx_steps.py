@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from hybridge.design.export.c_source import for_one_input
+from hybridge.design.export.moments import moments, windows
 from hybridge.design.export.tflite_file import Array
 from hybridge.errors import ConfigError
 from hybridge.plan.program import Program
@@ -21,6 +22,10 @@ _FUSES = {
     "Relu6": ("Conv", "Gemm", "MatMul", "Add"),
     "HardSigmoid": ("Conv",),
 }
+#: What has weights.
+_WEIGHTED = ("Conv", "Gemm", "MatMul")
+#: Numbers that a unit of it may read, for moments to be taken: they are as many times as many.
+_READ = 2048
 #: What slides a window over the image.
 _WINDOWED = ("Conv", "MaxPool", "AveragePool")
 
@@ -58,6 +63,7 @@ class Steps:
         ranges: Least and most of every value, on the images.
         channels: Least and most of every channel, ``(C,)`` each, of values that have channels.
         shapes: Of every value, with a batch of one, channels first.
+        moments: Second moments of what a layer with weights reads, by its name; see `moments`.
         logits: Name of the logits.
     """
 
@@ -68,6 +74,7 @@ class Steps:
     ranges: dict[str, tuple[float, float]]
     channels: dict[str, tuple[Array, Array]]
     shapes: dict[str, tuple[int, ...]]
+    moments: dict[str, Array] = field(default_factory=dict)
     logits: str = LOGITS
 
     def range(self, name: str) -> tuple[float, float]:
@@ -122,10 +129,11 @@ def read_steps(program: Program, images: NDArray[np.uint8]) -> Steps:
             f"{[spec.name for spec in program.outputs]}"
         )
     input_ = program.inputs[0]
-    low, high, shapes = _seen(model, input_.name, images)
+    low, high, shapes, read = _seen(model, nodes, input_.name, images)
     ranges = {name: (float(low[name].min()), float(high[name].max())) for name in low}
     channels = {name: (low[name], high[name]) for name in low if len(shapes[name]) == 4}
-    return Steps(input_.name, input_.shape, tuple(nodes), constants, ranges, channels, shapes)
+    known = (tuple(nodes), constants, ranges, channels, shapes, read)
+    return Steps(input_.name, input_.shape, *known)
 
 
 def _step(node: onnx.NodeProto) -> Step:
@@ -137,9 +145,13 @@ def _step(node: onnx.NodeProto) -> Step:
 
 
 def _seen(
-    model: onnx.ModelProto, input_: str, images: NDArray[np.uint8]
-) -> tuple[dict[str, Array], dict[str, Array], dict[str, tuple[int, ...]]]:
-    """Return least, most and shape of every value, channel by channel where it has channels."""
+    model: onnx.ModelProto, nodes: list[Step], input_: str, images: NDArray[np.uint8]
+) -> tuple[dict[str, Array], dict[str, Array], dict[str, tuple[int, ...]], dict[str, Array]]:
+    """Return least, most and shape of every value, and moments of what layers read.
+
+    Least and most are channel by channel where a value has channels.
+    """
+    layers = [step for step in nodes if step.kind in _WEIGHTED]
     known = {value.name for value in model.graph.output}
     names = [name for node in model.graph.node for name in node.output if name]
     model.graph.output.extend(onnx.ValueInfoProto(name=n) for n in names if n not in known)
@@ -153,14 +165,33 @@ def _seen(
     low: dict[str, Array] = {}
     high: dict[str, Array] = {}
     shapes: dict[str, tuple[int, ...]] = {}
+    read: dict[str, Array] = {}
     for image in images:
-        for name, value in zip(names, session.run(names, {input_: image[None]}), strict=True):
+        values = dict(zip(names, session.run(names, {input_: image[None]}), strict=True))
+        for step in layers:
+            if step.inputs[0] in values:
+                found = _moments(step, values[step.inputs[0]], values[step.output])
+                if found is not None:
+                    read[step.name] = read.get(step.name, 0) + found
+        for name, value in values.items():
             axes = (0, 2, 3) if value.ndim == 4 else None
             least, most = np.atleast_1d(value.min(axis=axes)), np.atleast_1d(value.max(axis=axes))
             shapes[name] = value.shape
             low[name] = np.minimum(low.get(name, least), least)
             high[name] = np.maximum(high.get(name, most), most)
-    return low, high, shapes
+    return low, high, shapes, read
+
+
+def _moments(step: Step, value: Array, gives: Array) -> Array | None:
+    """Return the moments of what a layer reads, of one image; None where it reads too much."""
+    if step.kind != "Conv":
+        return moments(value.reshape(1, 1, -1), depthwise=False) if value.size <= _READ else None
+    kernel, groups = step.attributes["kernel_shape"], step.attributes.get("group", 1)
+    plain = {1, *step.attributes.get("dilations", ())} == {1} and "auto_pad" not in step.attributes
+    if value.ndim != 4 or not plain or np.prod(kernel) * value.shape[1] // groups > _READ:
+        return None
+    seen = windows(value[0], kernel, step.attributes["strides"], step.attributes["pads"])
+    return moments(seen, depthwise=groups == gives.shape[1])
 
 
 def _readers(steps: list[Step]) -> dict[str, int]:

@@ -30,7 +30,7 @@ from hybridge.design.export.tflite_file import Array, TFLiteFile
 from hybridge.design.export.tflm_check import Agreement, Size, agreement, check_limits
 from hybridge.design.export.tflm_files import write_c_array, write_header, write_sketch
 from hybridge.design.export.tflm_run import MicroInterpreter
-from hybridge.design.export.translation import LOGIT_LEVELS, Value
+from hybridge.design.export.translation import LOGIT_LEVELS, Bits, Value
 from hybridge.errors import ConfigError, SignatureError
 from hybridge.files import write_json
 from hybridge.plan.bundle import Bundle
@@ -61,6 +61,7 @@ class TflmReport(Frozen):
         threshold: Score above which an image is sent; None without a router.
         threshold_integer: The same in the score's integers.
         score_scale: What one step of the score's integers is worth.
+        activation_bits: Of what the base keeps between its layers.
         calibration_images: Images that gave the ranges.
         agreement: With the float network, on the other images.
         device: What the sizes were checked against, or None.
@@ -80,6 +81,7 @@ class TflmReport(Frozen):
     threshold: float | None
     threshold_integer: int | None
     score_scale: float | None
+    activation_bits: Bits
     calibration_images: int
     agreement: Agreement | None
     device: str | None
@@ -105,6 +107,7 @@ def export_tflm(
     held_out: Images | None = None,
     device: Device | None = None,
     on_step: Callable[[str], None] = lambda _: None,
+    bits: Bits = 8,
 ) -> TflmReport:
     """Write a bundle's edge program in integers, run it in the interpreter, and compare.
 
@@ -115,6 +118,7 @@ def export_tflm(
         held_out: Other images, to compare on; None compares nothing.
         device: Whose memory limits the sizes; None limits nothing.
         on_step: Told what comes next.
+        bits: Of what the base keeps between its layers; its weights have 8.
 
     Raises:
         ConfigError: The bundle has another shape, an operator or router cannot be translated, or
@@ -127,7 +131,7 @@ def export_tflm(
     if held_out is not None:
         _check_images(edge, held_out.pixels, least=1)
     on_step("ranges of the calibration images")
-    made = _translated(edge, calibration)
+    made = _translated(edge, calibration, bits)
     sizes = {name: _size(file, name) for name, file in made.files.items()}
     if device is not None:
         check_limits("the base", made.files["base"], sizes["base"], device)
@@ -137,7 +141,7 @@ def export_tflm(
         compared = agreement(
             edge, made.files["hybrid"].pack(), held_out.pixels, held_out.labels, made.scales
         )
-    report = _report(edge, made, sizes, len(calibration), compared, device)
+    report = _report(edge, made, sizes, (bits, len(calibration)), compared, device)
     _write(Path(folder), bundle.plan.class_names, edge, made, report)
     return report
 
@@ -164,9 +168,9 @@ class _Made:
         return (self.logits.quantisation.step, *(layer.gives for layer in self.layers[-1:]))
 
 
-def _translated(edge: EdgeProgram, calibration: NDArray[np.uint8]) -> _Made:
+def _translated(edge: EdgeProgram, calibration: NDArray[np.uint8], bits: Bits) -> _Made:
     steps = read_steps(edge.program, calibration)
-    base, logits = _base(edge, steps)
+    base, logits = _base(edge, steps, bits)
     if not edge.has_score:
         return _Made({"base": base, "hybrid": base}, logits, (), None)
     seen = _float_outputs(edge, calibration)
@@ -181,7 +185,7 @@ def _translated(edge: EdgeProgram, calibration: NDArray[np.uint8]) -> _Made:
             f"by {error:.3g} from the translated one; train it with hybridge train"
         )
     layers = quantise(router, step, seen[LOGITS], edge.threshold)
-    hybrid, logits = _base(edge, steps)
+    hybrid, logits = _base(edge, steps, bits)
     hybrid.outputs.append(write_layers(hybrid, layers, logits.tensor))
     alone = TFLiteFile(f"router of {edge.program.name}")
     alone.inputs.append(alone.tensor(LOGITS, logits.shape, "int16", logits.quantisation))
@@ -190,9 +194,9 @@ def _translated(edge: EdgeProgram, calibration: NDArray[np.uint8]) -> _Made:
     return _Made(files, logits, layers, error)
 
 
-def _base(edge: EdgeProgram, steps: Steps) -> tuple[TFLiteFile, Value]:
+def _base(edge: EdgeProgram, steps: Steps, bits: Bits) -> tuple[TFLiteFile, Value]:
     file = TFLiteFile(f"{edge.program.name}, by Hybridge")
-    logits = translate(steps, file, LOGITS)
+    logits = translate(steps, file, LOGITS, bits)
     file.outputs.append(logits.tensor)
     return file, logits
 
@@ -214,7 +218,7 @@ def _report(
     edge: EdgeProgram,
     made: _Made,
     sizes: dict[str, Size],
-    calibrated: int,
+    settings: tuple[Bits, int],
     compared: Agreement | None,
     device: Device | None,
 ) -> TflmReport:
@@ -241,7 +245,8 @@ def _report(
         threshold=edge.threshold if routed else None,
         threshold_integer=_threshold(edge, scale),
         score_scale=scale,
-        calibration_images=calibrated,
+        activation_bits=settings[0],
+        calibration_images=settings[1],
         agreement=compared,
         device=None if device is None else device.name,
     )

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 
@@ -11,16 +12,24 @@ from hybridge.design.export.tflite_file import Array, Quantisation, TFLiteFile
 from hybridge.errors import ConfigError
 from hybridge.registry import Registry
 
+#: Bits of what a network keeps between its layers; weights have 8 in any case.
+Bits = Literal[8, 16]
 #: Of 16-bit logits: half of what fits, so that sums of two still do.
 LOGIT_LEVELS = 16383
+#: Of 16-bit pixels, for one step of brightness.
+PIXEL_LEVELS = 64
 #: Fused activations and paddings, by their numbers in the file.
 RELU, RELU6 = 1, 3
 SAME, VALID = 0, 1
 PIXELS = "$pixels"
 PIXEL = Quantisation((1.0,), -128)
-GATE = Quantisation((1 / 255,), -128)
-#: What clips above or below; the integers of `GATE` do so by themselves.
-FUSED = {"Relu": RELU, "Relu6": RELU6, "HardSigmoid": 0}
+#: Of a gate between 0 and 1; the ends of the integers clip it, but for the lower end of 16 bits.
+GATES: dict[Bits, Quantisation] = {
+    8: Quantisation((1 / 255,), -128),
+    16: Quantisation((1 / 32767,)),
+}
+#: In 16 bits, how much larger than what was seen a number may be: there are integers to spare.
+_ROOM = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,23 +65,41 @@ class Translation:
         file: Where it is written.
         steps: What it does, with ranges.
         values: What was translated, by the name of the ONNX value.
+        bits: Of activations.
         readers: Operators that read a value, by its name.
     """
 
     file: TFLiteFile
     steps: Steps
+    bits: Bits = 8
     values: dict[str, Value | Scaled] = field(default_factory=dict)
     readers: dict[str, set[str]] = field(default_factory=dict)
 
+    @property
+    def dtype(self) -> str:
+        """The type of activations."""
+        return f"int{self.bits}"
+
+    def clips(self, step: Step) -> int:
+        """Return the number of the activation that is fused into a step."""
+        gate = 0 if self.bits == 8 else RELU
+        return {"Relu": RELU, "Relu6": RELU6, "HardSigmoid": gate}.get(step.fused or "", 0)
+
+    def range(self, low: float, high: float) -> Quantisation:
+        """Return integers for a range."""
+        if self.bits == 8:
+            return activation(low, high)
+        return Quantisation((max(_ROOM * max(-low, high) / 32767, 1e-8),))
+
     def output(self, step: Step, shape: Sequence[int], fixed: Quantisation | None = None) -> Value:
         """Return a new tensor for what a step gives, by its range."""
-        gate = GATE if step.fused == "HardSigmoid" else None
+        gate = GATES[self.bits] if step.fused == "HardSigmoid" else None
         low, high = self.steps.range(step.output)
         if self.readers.get(step.output) == {"HardSwish"}:
             # A hard swish makes 0 of all that is below: no integers are spent on it.
             low = max(low, SWISH_LEAST)
-        quantisation = fixed or gate or activation(low, high)
-        tensor = self.file.tensor(step.name, shape, "int8", quantisation)
+        quantisation = fixed or gate or self.range(low, high)
+        tensor = self.file.tensor(step.name, shape, self.dtype, quantisation)
         return Value(tensor, tuple(shape), quantisation)
 
 
