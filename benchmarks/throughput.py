@@ -20,7 +20,7 @@ from common import Row, report, session
 from load.contestants import RIVALS, Bare, Clients, ours, rival, start
 from load.requests import write_bundle, write_program, write_request
 from load.turns import Standing, Turns
-
+from pages.throughput import write_section
 
 from hybridge.progress import track
 
@@ -28,17 +28,19 @@ sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
 
 from outages.cloud import free_port
 
+#: A small network, for which what a server adds is much, and one as clouds have it.
+NETWORKS = ("cifar_resnet8", "cifar_resnet56")
 #: Clients that ask at once, by the rows of a request: enough for two full batches.
 CLIENTS = {1: 64, 32: 4}
 #: Batches among which the bare session's best is looked for.
 BATCHES = (1, 2, 4, 8, 16, 32, 64)
-WARM_S = 0.3
+WARM_S = 0.2
 
 
-def measure(settings: argparse.Namespace) -> list[Standing]:
+def measure(network: str, settings: argparse.Namespace) -> list[Standing]:
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         folder = Path(name)
-        program = write_program(settings.network, settings.seed, folder)
+        program = write_program(network, settings.seed, folder)
         assert program.path is not None
         requests = [write_request(program, rows, settings.seed, folder) for rows in CLIENTS]
         run = session(program.path).run
@@ -63,9 +65,9 @@ def measure(settings: argparse.Namespace) -> list[Standing]:
         return turns.standings()
 
 
-def row(standing: Standing) -> Row:
+def row(network: str, standing: Standing) -> Row:
     return {
-        "what": f"{standing.who}, {standing.rows} rows",
+        "what": f"{network}, {standing.who}, {standing.rows}",
         "requests/s": standing.requests_per_s,
         "rows/s": standing.rows_per_s,
         "of bare": standing.of_bare,
@@ -82,9 +84,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--network", default="cifar_resnet8", help="what is served")
-    parser.add_argument("--rounds", type=int, default=5, help="turns of each")
-    parser.add_argument("--seconds", type=float, default=1.5, help="how long a turn takes")
+    parser.add_argument("--networks", nargs="+", default=NETWORKS, help="what is served")
+    parser.add_argument("--rounds", type=int, default=3, help="turns of each")
+    parser.add_argument("--seconds", type=float, default=1.0, help="how long a turn takes")
     parser.add_argument("--seed", type=int, default=0, help="of weights and inputs")
     parser.add_argument("--rivals", nargs="*", choices=RIVALS, default=RIVALS, help="who else")
     parser.add_argument(
@@ -97,8 +99,13 @@ def main() -> None:
     parser.add_argument("--page", type=Path, help="page to write the results to")
     settings = parser.parse_args()
     torch.set_num_threads(1)
-    standings = measure(settings)
-    report(f"Serving {settings.network}", [row(each) for each in standings], settings)
+    tables = {network: measure(network, settings) for network in settings.networks}
+    rows = [row(name, each) for name, standings in tables.items() for each in standings]
+    report("Serving", rows, settings)
+    if settings.page is not None:
+        found = {each.who for standings in tables.values() for each in standings}
+        left_out = [name for name in settings.rivals if name not in found]
+        write_section(settings.page, tables, left_out, CLIENTS, settings.rounds)
 
 
 if __name__ == "__main__":

@@ -77,8 +77,8 @@ RIVALS = tuple(_RIVALS)
 class Clients(Measured):
     """Clients in a process of their own."""
 
-    def __init__(self) -> None:
-        super().__init__([sys.executable, str(_HERE / "client.py")])
+    def __init__(self, quiet: bool = False) -> None:
+        super().__init__([sys.executable, str(_HERE / "client.py")], quiet)
 
     def run(self, order: Order) -> Done:
         """Return what came of an order; `RuntimeError` where the clients failed."""
@@ -142,7 +142,7 @@ def start(
     request: Request,
     expected: dict[int, np.ndarray],
     stack: ExitStack,
-    within_s: float = 60.0,
+    within_s: float = 120.0,
 ) -> Iterator[Started]:
     """Start all of them, and yield those that come to answer ``request`` within a time.
 
@@ -160,7 +160,7 @@ def start(
 
 def _answers(started: Started, request: Request, ends_s: float) -> bool:
     while time.monotonic() < ends_s and started.process.process.poll() is None:
-        with Clients() as clients:
+        with Clients(quiet=True) as clients:
             try:
                 started.check(clients.run(started.contestant.order(request, 1, 0.2)), request)
                 return True

@@ -15,19 +15,17 @@ class Measured:
 
     Args:
         command: What is run; on one thread wherever a library asks the environment.
-        environment: Variables beside those there are.
+        quiet: Whether what it writes on standard error is of no interest.
     """
 
-    def __init__(
-        self, command: Sequence[str], environment: Mapping[str, str] | None = None
-    ) -> None:
+    def __init__(self, command: Sequence[str], quiet: bool = True) -> None:
         self.process = subprocess.Popen(
             list(command),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL if quiet else None,
             text=True,
-            env={**os.environ, "OMP_NUM_THREADS": "1", **(environment or {})},
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
         )
 
     def __enter__(self) -> "Measured":

@@ -22,22 +22,28 @@ class Api(litserve.LitAPI):
         self._path = path
 
     def setup(self, device: str) -> None:
+        """Load the graph, in the worker."""
         self._graph = Graph(self._path)
 
     def decode_request(self, request: Raw) -> Array:
+        """Return the rows of a request."""
         return self._graph.rows(request)
 
     def batch(self, inputs: list[Array]) -> list[Array]:
+        """Leave it to the graph which requests run together."""
         return inputs
 
     def predict(self, x: Any) -> list[Array]:
+        """Return the logits of each request."""
         # A batch of one comes as it is.
         return self._graph.run_all(x if isinstance(x, list) else [x])
 
     def unbatch(self, output: list[Array]) -> list[Array]:
+        """Return what is one answer each already."""
         return output
 
     def encode_response(self, output: Array) -> Response:
+        """Return an answer."""
         return Response(output.tobytes(), media_type="application/octet-stream")
 
 

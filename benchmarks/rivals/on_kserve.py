@@ -32,6 +32,7 @@ class Served(kserve.Model):
         self.ready = True
 
     async def predict(self, payload: InferRequest, headers: Any = None, extra: Any = None) -> Any:
+        """Answer one request."""
         rows = payload.inputs[0].as_numpy()
         loop = asyncio.get_running_loop()
         logits = await loop.run_in_executor(self._worker, self._graph.run, rows)

@@ -12,11 +12,11 @@ import sys
 os.environ.setdefault("RAY_SERVE_THROUGHPUT_OPTIMIZED", "1")
 os.environ.setdefault("RAY_SERVE_ENABLE_HA_PROXY", "1")
 
-import ray  # noqa: E402  # it reads its environment when it is imported
-from graph import MAX_BATCH, Array, Graph  # noqa: E402
-from ray import serve  # noqa: E402
-from starlette.requests import Request  # noqa: E402
-from starlette.responses import Response  # noqa: E402
+import ray  # it reads its environment when it is imported
+from graph import MAX_BATCH, Array, Graph
+from ray import serve
+from starlette.requests import Request
+from starlette.responses import Response
 
 
 @serve.deployment(num_replicas=1, max_ongoing_requests=256, ray_actor_options={"num_cpus": 1})
@@ -28,9 +28,11 @@ class Replica:
 
     @serve.batch(max_batch_size=MAX_BATCH, batch_wait_timeout_s=0.002)
     async def run(self, requests: list[Array]) -> list[Array]:
+        """Return the logits of each request."""
         return await asyncio.to_thread(self._graph.run_all, requests)
 
     async def __call__(self, request: Request) -> Response:
+        """Answer one request."""
         logits = await self.run(self._graph.rows(await request.body()))
         return Response(logits.tobytes(), media_type="application/octet-stream")
 
