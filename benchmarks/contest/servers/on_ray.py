@@ -1,0 +1,46 @@
+"""Ray Serve: ``on_ray.py FILE PORT``. Raw bytes over HTTP, optimised for throughput."""
+
+import os
+import signal
+import sys
+import threading
+
+os.environ.setdefault("RAY_SERVE_THROUGHPUT_OPTIMIZED", "1")
+
+import ray
+import session
+from ray import serve
+from starlette.requests import Request
+from starlette.responses import Response
+
+
+@serve.deployment(max_ongoing_requests=1024, ray_actor_options={"num_cpus": 0.1})
+class Contestant:
+    """Batches by Ray's own means."""
+
+    def __init__(self, path: str) -> None:
+        self.session = session.opened(path)
+
+    @serve.batch(max_batch_size=session.MAX_BATCH, batch_wait_timeout_s=0.0)
+    async def predict(self, requests: list[session.Array]) -> list[session.Array]:
+        return session.run_together(self.session, requests)
+
+    async def __call__(self, request: Request) -> Response:
+        logits = await self.predict(session.pixels(await request.body()))
+        return Response(logits.tobytes(), media_type="application/octet-stream")
+
+
+def main() -> None:
+    stopped = threading.Event()
+    ray.init(address="local", include_dashboard=False, log_to_driver=False)
+    serve.start(http_options={"host": "127.0.0.1", "port": int(sys.argv[2])})
+    serve.run(Contestant.options(logging_config={"enable_access_log": False}).bind(sys.argv[1]))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopped.set())
+    stopped.wait()
+    serve.shutdown()
+    ray.shutdown()
+
+
+if __name__ == "__main__":
+    main()
