@@ -76,7 +76,7 @@ def overview(summaries: Sequence[Row]) -> str:
     """Return what the tree saves against the stronger surgery, a row for each network and kind."""
     rows = [
         (
-            *(summary["network"], which, row["kind"], row["stronger"]),
+            *(summary["name"], which, row["kind"], row["stronger"]),
             *(f"{row['latency_saved_percent']:.1f} %", f"{row['accuracy_lost']:.2f}"),
             f"{row['reward_gained']:+.1f}",
         )
@@ -88,7 +88,7 @@ def overview(summaries: Sequence[Row]) -> str:
         for row in comparison
     ]
     columns = (
-        *(Column("Network"), Column("Devices"), Column("Kind"), Column("Against")),
+        *(Column("Run"), Column("Devices"), Column("Kind"), Column("Against")),
         *(Column("Latency saved", "number"), Column("Points of accuracy lost", "number")),
         Column("Reward gained", "number"),
     )
