@@ -187,7 +187,8 @@ def _moments(step: Step, value: Array, gives: Array) -> Array | None:
     if step.kind != "Conv":
         return moments(value.reshape(1, 1, -1), depthwise=False) if value.size <= _READ else None
     kernel, groups = step.attributes["kernel_shape"], step.attributes.get("group", 1)
-    plain = {1, *step.attributes.get("dilations", ())} == {1} and "auto_pad" not in step.attributes
+    padded = step.attributes.get("auto_pad", b"NOTSET") == b"NOTSET"
+    plain = padded and {1, *step.attributes.get("dilations", ())} == {1}
     if value.ndim != 4 or not plain or np.prod(kernel) * value.shape[1] // groups > _READ:
         return None
     seen = windows(value[0], kernel, step.attributes["strides"], step.attributes["pads"])
