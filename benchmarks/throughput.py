@@ -1,111 +1,186 @@
-"""What a server makes of a graph: requests per second, beside others and the bare session.
+"""Requests a second: our server, LitServe, Ray Serve and KServe's Python server, beside the session.
 
-The same ONNX file, the same clients, one run: in every round, each takes its turn for a few
-seconds, so that a load from elsewhere falls on all of them. Every server is a process of its own
-with one session on one thread; the clients are another process, whose processor time is told
-apart. What is not installed in the rivals' environment, or does not start, is left out and named.
+All serve the same ONNX file, each from processes of its own, on one thread a session, to the same
+client processes, and take turns within one run. What clients spend is measured apart: they share
+the machine's cores with the servers. The others are installed as `contest/requirements.txt` says;
+who is not, or does not start, is left out.
 
-    make rivals  # once: LitServe, Ray Serve and KServe, in .venv-rivals
     python benchmarks/throughput.py --page docs/results/throughput.md
 """
 
 import argparse
-import sys
 import tempfile
-from contextlib import ExitStack
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
-from common import Row, report, session
-from load.contestants import RIVALS, Bare, Clients, ours, rival, start
-from load.requests import write_bundle, write_program, write_request
-from load.turns import Standing, Turns
-from pages.throughput import write_section
+from common import PIXELS, Row, random_network, random_pixels, report
+from contest.contestants import CONTESTANTS, OURS, Bare, Load, Standing, Turn, started
+from pages.throughput import write_page
 
+from hybridge.codecs.codec import codec_named
+from hybridge.design.export.onnx import freeze
 from hybridge.progress import track
+from hybridge.runtime.wire import oip
+from hybridge.runtime.wire.message import Message
 
-sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
+NETWORKS = ("cifar_resnet56", "cifar_resnet8")
+LOADS = (Load(rows=1, lanes=32), Load(rows=32, lanes=4))
+#: Batches that the session alone is tried with.
+BATCHES = (1, 16, 32)
 
-from outages.cloud import free_port
-
-#: A small network, for which what a server adds is much, and one as clouds have it.
-NETWORKS = ("cifar_resnet8", "cifar_resnet56")
-#: Clients that ask at once, by the rows of a request: enough for two full batches.
-CLIENTS = {1: 64, 32: 4}
-#: Batches among which the bare session's best is looked for.
-BATCHES = (1, 2, 4, 8, 16, 32, 64)
-WARM_S = 0.2
+Requests = Mapping[tuple[str, int], Path]
 
 
-def measure(network: str, settings: argparse.Namespace) -> list[Standing]:
-    with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
-        folder = Path(name)
-        program = write_program(network, settings.seed, folder)
-        assert program.path is not None
-        requests = [write_request(program, rows, settings.seed, folder) for rows in CLIENTS]
-        run = session(program.path).run
-        expected = {each.rows: run(None, {"pixels": each.pixels})[0] for each in requests}
-        contestants = [ours(write_bundle(program, folder), free_port())]
-        for rival_name in settings.rivals:
-            port = free_port()
-            contestants.append(rival(rival_name, settings.python, program.path, port))
-        servers = list(start(contestants, requests[0], expected, stack))
-        bare, clients = stack.enter_context(Bare(program.path)), stack.enter_context(Clients())
-        best = max(BATCHES, key=lambda rows: bare.turn(rows, WARM_S).rows_per_s)
-        turns = Turns()
-        for _ in track(range(settings.rounds), "round"):
-            for rows in sorted({*CLIENTS, best}):
-                turns.add(bare.turn(rows, settings.seconds))
-            for request in requests:
-                for server in servers:
-                    server.turn(clients, request, CLIENTS[request.rows], WARM_S)
-                    turns.add(
-                        server.turn(clients, request, CLIENTS[request.rows], settings.seconds)
-                    )
-        return turns.standings()
+@dataclass(frozen=True, slots=True)
+class Round:
+    """One round: everybody's turns, by rows of a request, and the session's, by rows of a batch."""
+
+    turns: dict[tuple[str, int], Turn]
+    bare: dict[int, Turn]
+
+    @property
+    def best_rows_per_s(self) -> float:
+        """Rows a second of the session alone, at its best batch."""
+        return max(rows * turn.per_s for rows, turn in self.bare.items())
 
 
-def row(network: str, standing: Standing) -> Row:
+def requests(folder: Path, seed: int) -> Requests:
+    """Write each request as a file, by protocol and rows: the protocol's bytes, or pixels."""
+    files = {}
+    for load in LOADS:
+        pixels = random_pixels(load.rows, seed)
+        message = Message("global", "", {"pixels": codec_named("raw").encode(pixels)})
+        request = oip.to_request(message)
+        request.parameters.clear()  # nobody else knows them
+        bodies = {"grpc": request.SerializeToString(), "http": pixels.tobytes()}
+        for wire, body in bodies.items():
+            path = files[wire, load.rows] = folder / f"{load.rows}.{wire}"
+            path.write_bytes(body)
+    return files
+
+
+def play(
+    standing: Sequence[Standing], bare: Bare, files: Requests, settings: argparse.Namespace
+) -> list[Round]:
+    """Return the rounds; in every second one, turns go in reverse order."""
+    seconds: float = settings.seconds
+    turns: list[tuple[str, int, Callable[[], Turn]]] = [
+        (each.contestant.name, load.rows, _turn(each, files, load, seconds))
+        for load in LOADS
+        for each in standing
+    ]
+    turns += [("", rows, lambda rows=rows: bare.turn(rows, seconds / 2)) for rows in BATCHES]
+    rounds = []
+    for _ in track(range(settings.rounds), "round"):
+        turns.reverse()
+        came = {(name, rows): turn() for name, rows, turn in turns}
+        alone = {rows: came.pop(("", rows)) for rows in BATCHES}
+        rounds.append(Round(came, alone))
+    return rounds
+
+
+def _turn(each: Standing, files: Requests, load: Load, seconds: float) -> Callable[[], Turn]:
+    return lambda: each.turn(files[each.contestant.wire, load.rows], load, seconds)
+
+
+def rows(network: str, rounds: Sequence[Round]) -> list[Row]:
+    """Return medians over rounds: ratios are of what came in the same round."""
+    found: list[Row] = []
+    for load in LOADS:
+        rows_ = load.rows
+        alone = [each.best_rows_per_s / rows_ for each in rounds]
+        bare_ms = [
+            min(turn.server_cpu_s / batch for batch, turn in each.bare.items()) * rows_ * 1e3
+            for each in rounds
+        ]
+        found.append(_row(network, rows_, "the session alone", alone, bare_ms))
+        names = dict.fromkeys(name for name, batch in rounds[0].turns if batch == rows_)
+        ours = [each.turns[OURS.name, rows_] for each in rounds]
+        for name in sorted(names, key=[each.name for each in CONTESTANTS].index):
+            turns = [each.turns[name, rows_] for each in rounds]
+            cpu_ms = [turn.server_cpu_s * 1e3 for turn in turns]
+            client_ms = [turn.client_cpu_s * 1e3 for turn in turns]
+            pace = [turn.per_s for turn in turns]
+            row = _row(network, rows_, name, pace, cpu_ms)
+            row["of alone"] = _median(np.divide(pace, alone))
+            row["ours/it"] = _median([a.per_s / b for a, b in zip(ours, pace, strict=True)])
+            row["clients ms"] = _median(client_ms)
+            row["clients %"] = 100 * _median(
+                [mine / (mine + its) for mine, its in zip(client_ms, cpu_ms, strict=True)]
+            )
+            row["median ms"] = _median([turn.median_ms for turn in turns])
+            row["p99 ms"] = _median([turn.p99_ms for turn in turns])
+            found.append(row)
+    return found
+
+
+def _row(
+    network: str, rows_: int, name: str, pace: Sequence[float], cpu_ms: Sequence[float]
+) -> dict[str, float | str]:
+    nothing = dict.fromkeys(("ours/it", "clients ms", "clients %", "median ms", "p99 ms"), "")
     return {
-        "what": f"{network}, {standing.who}, {standing.rows}",
-        "requests/s": standing.requests_per_s,
-        "rows/s": standing.rows_per_s,
-        "of bare": standing.of_bare,
-        "by CPU": standing.of_bare_by_cpu,
-        "to ours": float("nan") if standing.to_ours is None else standing.to_ours,
-        "server ms": standing.server_ms,
-        "client ms": standing.client_ms,
-        "median ms": standing.median_ms,
-        "p99 ms": standing.p99_ms,
+        "what": name,
+        "network": network,
+        "rows": str(rows_),
+        "requests/s": _median(pace),
+        "of alone": 1.0,
+        "server ms": _median(cpu_ms),
+        **nothing,
     }
+
+
+def _median(values: Sequence[float] | np.ndarray) -> float:
+    return float(np.median(values))
+
+
+def contest(network: str, settings: argparse.Namespace) -> tuple[list[Row], dict[str, str]]:
+    """Return a network's figures, and who was left out, and why."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        module = random_network(network, settings.seed)
+        graph = freeze(module, "global", PIXELS, ("logits",), None, folder).path
+        assert graph is not None
+        files = requests(folder, settings.seed)
+        first = {wire: files[wire, 1] for wire in ("grpc", "http")}
+        with (
+            closing(Bare(graph)) as bare,
+            started(CONTESTANTS, graph, first, folder) as (standing, absent),
+        ):
+            return rows(network, play(standing, bare, files, settings)), absent
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--networks", nargs="+", default=NETWORKS, help="what is served")
-    parser.add_argument("--rounds", type=int, default=3, help="turns of each")
-    parser.add_argument("--seconds", type=float, default=1.0, help="how long a turn takes")
+    parser.add_argument("--rounds", type=int, default=4, help="turns of everybody")
+    parser.add_argument("--seconds", type=float, default=2.0, help="that count, of each turn")
+    parser.add_argument("--network", action="append", help="what is served; may be repeated")
     parser.add_argument("--seed", type=int, default=0, help="of weights and inputs")
-    parser.add_argument("--rivals", nargs="*", choices=RIVALS, default=RIVALS, help="who else")
     parser.add_argument(
-        "--python",
-        type=Path,
-        default=Path(".venv-rivals/bin/python"),
-        help="the Python that has the rivals",
+        "--priority", type=int, help="of this session before others, -20 (first) to 19; takes root"
     )
     parser.add_argument("--json", type=Path, help="file to write the figures to")
     parser.add_argument("--page", type=Path, help="page to write the results to")
     settings = parser.parse_args()
+    if settings.priority is not None:
+        Path("/proc/self/autogroup").write_text(str(settings.priority))
     torch.set_num_threads(1)
-    tables = {network: measure(network, settings) for network in settings.networks}
-    rows = [row(name, each) for name, standings in tables.items() for each in standings]
-    report("Serving", rows, settings)
+    figures: list[Row] = []
+    absent: dict[str, str] = {}
+    for network in settings.network or NETWORKS:
+        found, missing = contest(network, settings)
+        figures += found
+        absent |= missing
+    report("Throughput", figures, settings)
+    for name, why in absent.items():
+        print(f"left out: {name}: {why}")
     if settings.page is not None:
-        found = {each.who for standings in tables.values() for each in standings}
-        left_out = [name for name in settings.rivals if name not in found]
-        write_section(settings.page, tables, left_out, CLIENTS, settings.rounds)
+        write_page(settings.page, figures, absent, settings)
 
 
 if __name__ == "__main__":

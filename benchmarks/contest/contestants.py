@@ -18,7 +18,7 @@ _HERE = Path(__file__).resolve().parent
 #: The environment that the other servers are installed in.
 RIVALS = Path(os.environ.get("RIVALS_PYTHON", _HERE.parents[1] / ".venv-rivals/bin/python"))
 #: How long a server may take to start.
-_START_S = 90.0
+_START_S = 240.0
 #: Client processes of each server.
 CLIENTS = 2
 

@@ -1,91 +1,83 @@
-"""Write the section on throughput of docs/results/throughput.md."""
+"""Write docs/results/throughput.md from what each server did."""
 
+import argparse
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from load.turns import BARE, OURS, Standing
-from pages.sections import put_section
 from pages.table import table
 
-TITLE = "The cloud's server"
-_NAMES = (
-    *("", "rows of a request", "requests/s", "rows/s", "of the bare session"),
-    *("the same by CPU time", "of ours", "server CPU ms", "clients' CPU ms"),
-    *("median ms", "p99 ms"),
-)
+_COLUMNS = {
+    "what": "server",
+    "requests/s": "requests/s",
+    "of alone": "of the session's",
+    "ours/it": "ours / it",
+    "server ms": "server's CPU ms",
+    "clients ms": "clients' CPU ms",
+    "clients %": "clients' share %",
+    "median ms": "median ms",
+    "p99 ms": "p99 ms",
+}
+_FORMATS = {"of alone": ".2f", "ours/it": ".2f", "server ms": ".3f", "clients ms": ".3f"}
+#: What comes after this line is written by others, and kept.
+_REST = "<!-- more -->"
+
+Row = Mapping[str, float | str]
 
 
-def write_section(
-    page: Path,
-    tables: Mapping[str, Sequence[Standing]],
-    left_out: Sequence[str],
-    clients: Mapping[int, int],
-    rounds: int,
+def write_page(
+    target: Path, rows: Sequence[Row], absent: Mapping[str, str], settings: argparse.Namespace
 ) -> None:
-    """Write it; ``tables`` are by the network's name, ``clients`` by rows of a request."""
-    each = "\n\n".join(_network(name, standings) for name, standings in tables.items())
-    many = ", ".join(f"{count} for requests of {rows} rows" for rows, count in clients.items())
-    missing = f"Left out, since they did not start: {', '.join(left_out)}.\n" if left_out else ""
-    text = f"""
+    """Write the page; what others wrote after it stays."""
+    _, line, rest = target.read_text().partition(_REST) if target.exists() else ("", "", "")
+    tables = [
+        f"{_title(network, batch)}\n\n{table(list(_COLUMNS.values()), map(_cells, these))}"
+        for network, batch in dict.fromkeys((row["network"], row["rows"]) for row in rows)
+        if (these := [r for r in rows if (r["network"], r["rows"]) == (network, batch)])
+    ]
+    left_out = "".join(f"\nLeft out: {name}, since {why}.\n" for name, why in absent.items())
+    ahead = (
+        f" The run went before the others (`--priority {settings.priority}`)."
+        if settings.priority is not None
+        else ""
+    )
+    target.write_text(
+        f"""# Throughput
+
 ```bash
-make throughput
+python benchmarks/throughput.py --page docs/results/throughput.md
 ```
 
-The same ONNX file, the same clients, one run: in each of {rounds} rounds everybody takes a turn of
-about a second, so that a load from elsewhere falls on all of them. Every server is a process of its
-own, with one session on one thread, and batches of at most 32 rows; the clients are another
-process, and ask again as soon as they are answered (at once: {many}). Answers are compared with the
-bare session's.
-{missing}
-{each}
+The same ONNX file behind each server, the same two client processes before it, one run, turns of
+{settings.seconds:g} s in {settings.rounds} rounds; medians over rounds, ratios within a round. Every
+server has processes of its own, a session of one thread, batches of up to 32 rows of what waits,
+and the form in which it takes bytes as they are: the Open Inference Protocol over gRPC, or HTTP.
+Each client process keeps 32 requests of 1 row in flight, or 4 of 32 rows. Versions are those of
+`benchmarks/contest/requirements.txt`.
 
-- **of the bare session**: rows in a second, of those of onnxruntime alone at its best batch, in the
-  same round; medians of the rounds' ratios. **By CPU time** is the same for rows in a second of
-  processor time, the server's alone: what the server adds to the session, whoever else uses the
-  machine. **Of ours**: rows in a second, of hybridge's.
-- **CPU ms** are processor time for one request: the server's, with all its processes, and the
-  clients'. Clients and server share the machine's {os.cpu_count()} cores, so what clients take is
-  missing to the server.
-- hybridge and KServe are asked over gRPC, in the Open Inference Protocol; hybridge with the
-  checksums that our edge sends. LitServe and Ray Serve are asked over HTTP, with the rows' bare
-  bytes, which costs least there. All but KServe's Python server batch; it has no batching of its
-  own. Ray's other processes (its store, its scheduler) are counted as its server's.
-- Load of the machine at the end, all of this included: {os.getloadavg()[0]:.1f} on
-  {os.cpu_count()} cores. A server that computes on one thread and speaks on another finds no core
-  of its own then; ratios hold, absolute figures are low.
+{chr(10).join(f"{each}{chr(10)}" for each in tables)}{left_out}
+- **of the session's**: requests a second against those of the session alone at its best batch, in
+  a process that does nothing else, in the same round.
+- **server's CPU ms**: processor time of a request, over all processes of the server; the session's
+  is what computing takes at its best batch, and the rest is the server.
+- **clients' CPU ms**, **share**: what the clients spend on a request, beside the server, and how
+  much that is of both. They have the same cores as the server, so where those are all taken, pace
+  is what remains. A client of HTTP is cheaper here than one of gRPC.
+- KServe's Python server computes request by request: it leaves batching to an agent in a cluster.
+
+On {os.cpu_count()} cores, with a load of {os.getloadavg()[0]:.0f} from this and from elsewhere.{ahead}
 """
-    put_section(page, TITLE, "Throughput", text)
-
-
-def _network(name: str, standings: Sequence[Standing]) -> str:
-    served = [each for each in standings if each.who == OURS]
-    shares = " and ".join(
-        f"{each.of_bare:.0%} ({each.of_bare_by_cpu:.0%} by CPU time) with {each.rows} rows"
-        for each in served
+        + (f"\n{line}{rest}" if line else "")
     )
-    rows = sorted((_row(each) for each in standings), key=lambda row: (row[0] != BARE, int(row[1])))
-    return f"**{name}**: hybridge reaches {shares} of the bare session.\n\n{table(_NAMES, rows)}"
 
 
-def _row(standing: Standing) -> list[str]:
-    is_bare = standing.who == BARE
-    return [
-        standing.who,
-        str(standing.rows),
-        f"{standing.requests_per_s:,.0f}",
-        f"{standing.rows_per_s:,.0f}",
-        f"{standing.of_bare:.2f}",
-        f"{standing.of_bare_by_cpu:.2f}",
-        "" if standing.to_ours is None else f"{standing.to_ours:.2f}",
-        f"{standing.server_ms:.2f}",
-        *(
-            ("",) * 3
-            if is_bare
-            else (
-                f"{standing.client_ms:.2f}",
-                f"{standing.median_ms:.1f}",
-                f"{standing.p99_ms:.1f}",
-            )
-        ),
-    ]
+def _title(network: float | str, rows: float | str) -> str:
+    return f"## {network}, requests of {rows} {'row' if rows == '1' else 'rows'}"
+
+
+def _cells(row: Row) -> list[str]:
+    return [_cell(row[name], _FORMATS.get(name, ",.1f")) for name in _COLUMNS]
+
+
+def _cell(value: float | str, form: str) -> str:
+    return value if isinstance(value, str) else format(value, form)

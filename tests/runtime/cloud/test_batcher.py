@@ -296,3 +296,21 @@ def test_how_long_a_batch_takes_is_learnt_from_what_was_stopped():
         await batcher.close()
 
     run(scenario())
+
+
+def test_what_has_arrived_is_run_together_although_the_model_is_idle():
+    model = Model()
+
+    async def scenario():
+        batcher = Batcher(model, Batching(max_batch=8))
+
+        async def read_then_submit(turns):
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            return await batcher.submit(rows(turns))
+
+        await asyncio.gather(*(read_then_submit(2 * turns) for turns in range(6)))
+        await batcher.close()
+
+    run(scenario())
+    assert model.sizes == [6]

@@ -21,6 +21,9 @@ Array = np.ndarray[Any, Any]
 Tensors = Mapping[str, Array]
 
 SHUTTING_DOWN = "the server is shutting down; ask again, or another one"
+#: Turns of the event loop without a new request after which a batch that is not full begins: one
+#: that has arrived takes several until it is read, checked and queued.
+_QUIET_TURNS = 3
 
 
 class DrainingError(TransportError):
@@ -160,8 +163,21 @@ class Batcher:
     async def _empty_queue(self) -> None:
         await self._wait_for_more()
         while self._queue:
+            await self._gather()
             if batch := self._take():
                 await self._compute(batch)
+
+    async def _gather(self) -> None:
+        """Let the loop hand over what has arrived, until it has nothing more, or a batch is full.
+
+        Handing a batch to the thread costs the same whatever its length, and where the loop is
+        busier than the model, requests would go there one by one.
+        """
+        quiet = 0
+        while quiet < _QUIET_TURNS and self._rows < self._max_batch and not self._draining:
+            rows = self._rows
+            await asyncio.sleep(0)
+            quiet = 0 if self._rows > rows else quiet + 1
 
     async def _wait_for_more(self) -> None:
         if self._draining or self._rows >= self._max_batch or self._max_wait_s <= 0:
