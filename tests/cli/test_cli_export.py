@@ -4,7 +4,7 @@ import json
 import numpy as np
 import pytest
 
-from hybridge.design.export import tflm
+from hybridge.design.export import cortex_m, tflm
 from hybridge.design.export.tflm_check import Agreement, Size
 from hybridge.plan.bundle import save_bundle
 from tiny_plans import CLASSES, images, pair_plan
@@ -31,14 +31,17 @@ def exported(monkeypatch):
     """Stands in for the export: keeps what it was asked."""
     asked = {}
 
-    def export(bundle, folder, calibration, held_out, device):
-        asked.update(folder=folder, calibration=calibration, held_out=held_out, device=device)
+    def export(bundle, folder, calibration, held_out, device, bits):
+        asked.update(
+            folder=folder, calibration=calibration, held_out=held_out, device=device, bits=bits
+        )
         size = Size(flash_bytes=2000, arena_bytes=1000)
         return tflm.TflmReport(
             program="base", operators=("CONV_2D",), base=size, router=size, hybrid=size,
             router_in_c=Size(flash_bytes=100, arena_bytes=10), router_arena_percent=1.0,
             router_flash_percent=5.0, hybrid_arena_percent=3.0, router_macs=9, router_error=0.0,
-            threshold=0.2, threshold_integer=70, score_scale=0.003, calibration_images=8,
+            threshold=0.2, threshold_integer=70, score_scale=0.003, activation_bits=bits,
+            calibration_images=8,
             agreement=Agreement(
                 images=4, same_class=1.0, float_accuracy=0.5, integer_accuracy=0.5,
                 equal_decisions=1.0, router_decisions=1.0, near_threshold=0, unequal_elsewhere=0,
@@ -47,6 +50,28 @@ def exported(monkeypatch):
         )  # fmt: skip
 
     monkeypatch.setattr(tflm, "export_tflm", export)
+    return asked
+
+
+@pytest.fixture
+def in_floats(monkeypatch):
+    """Stands in for the export to C: keeps what it was asked."""
+    asked = {}
+
+    def export(bundle, folder, pixels, memory):
+        asked.update(folder=folder, pixels=pixels, memory=memory)
+        program = cortex_m.ProgramReport(
+            text_bytes=9000, data_bytes=8, bss_bytes=7000, arena_bytes=500, arena_peak_node="conv",
+            stack_bytes=300, instructions=100_000.0, least_instructions=99_000,
+            most_instructions=102_000, largest_difference=2e-7,
+        )  # fmt: skip
+        return cortex_m.CortexMReport(
+            program="base", images=len(pixels), base=program,
+            base_and_router=program.model_copy(update={"instructions": 101_000.0}),
+            extra_instructions_percent=1.0, equal_decisions=len(pixels),
+        )  # fmt: skip
+
+    monkeypatch.setattr(cortex_m, "export_cortex_m", export)
     return asked
 
 
@@ -60,6 +85,25 @@ def test_the_first_images_calibrate_and_those_after_are_compared(call, bundle, d
     assert exported["folder"] == bundle.with_name("bundle-tflm")
     for told in ("1.00 %", "70 in integers", "100.00% of 4 images"):
         assert told in done.out
+
+
+@pytest.mark.parametrize(("word", "bits"), [("int8", 8), ("int16", 16)])
+def test_bits_between_layers_are_chosen_by_name(call, bundle, data, exported, word, bits):
+    done = call("export", bundle, "--target", "tflm", "--data", data, "--activations", word)
+    assert exported["bits"] == bits
+    assert f"activations in {bits} bits" in done.out
+
+
+def test_cortex_m_takes_the_first_images_and_the_memory_of_the_device(
+    call, bundle, data, in_floats
+):
+    done = call("export", bundle, "--target", "cortex-m", "--images", "7", "--data", data)
+    assert done.status == 0, done.err
+    assert in_floats["pixels"].tolist() == images(40)[:7].tolist()
+    assert in_floats["memory"] == cortex_m.Memory(flash_bytes=1024 * 1024, ram_bytes=320 * 1024)
+    assert in_floats["folder"] == bundle.with_name("bundle-cortex-m")
+    assert "1.00 % of instructions" in done.out
+    assert "101,000 instructions" in done.out
 
 
 def test_the_report_is_printed_as_json(call, bundle, data, exported):

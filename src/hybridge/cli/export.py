@@ -12,9 +12,11 @@ from hybridge.errors import ConfigError
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
+    from hybridge.cost.device import Device
     from hybridge.data.dataset import Dataset
     from hybridge.design.export.cortex_m import CortexMReport
     from hybridge.design.export.tflm import TflmReport
+    from hybridge.design.export.translation import Bits
     from hybridge.plan.bundle import Bundle
 
 
@@ -23,6 +25,13 @@ class Target(StrEnum):
 
     TFLM = "tflm"
     CORTEX_M = "cortex-m"
+
+
+class Activations(StrEnum):
+    """What a network in integers keeps between its layers."""
+
+    INT8 = "int8"
+    INT16 = "int16"
 
 
 def export(
@@ -55,6 +64,10 @@ def export(
     device: Annotated[
         str, typer.Option(help="Whose memory limits the size: a preset, or a .json file.")
     ] = "stm32f746",
+    activations: Annotated[
+        Activations,
+        typer.Option(help="Of tflm, bits between layers: 16 decides as floats do, in more memory."),
+    ] = Activations.INT8,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Write a base and its router for a microcontroller.
@@ -70,6 +83,7 @@ def export(
       hybridge export runs/demo/bundle --target cortex-m --data digits --images 10
     """
     from hybridge.cli.inputs import open_source
+    from hybridge.cost.device import device_named
     from hybridge.plan.bundle import load_bundle
 
     folder = out or bundle.with_name(f"{bundle.name}-{target}")
@@ -78,10 +92,12 @@ def export(
     opened = open_source(data, loaded.plan)
     report: BaseModel
     if target is Target.TFLM:
-        tflm = _export_tflm(loaded, folder, opened, images or 1000, calibration, device)
+        bits: Bits = 8 if activations is Activations.INT8 else 16
+        counts = (calibration, images or 1000)
+        tflm = _export_tflm(loaded, folder, opened, counts, device_named(device), bits)
         report, facts = tflm, _tflm_facts(tflm)
     else:
-        cortex = _export_cortex_m(loaded, folder, opened, images or 100, device)
+        cortex = _export_cortex_m(loaded, folder, opened, images or 100, device_named(device))
         report, facts = cortex, _cortex_m_facts(cortex)
     if json:
         from hybridge.cli.output import plain, show_json
@@ -92,11 +108,15 @@ def export(
 
 
 def _export_tflm(
-    bundle: "Bundle", folder: Path, data: "Dataset", images: int, calibration: int, device: str
+    bundle: "Bundle",
+    folder: Path,
+    data: "Dataset",
+    counts: tuple[int, int],
+    device: "Device",
+    bits: "Bits",
 ) -> "TflmReport":
     import numpy as np
 
-    from hybridge.cost.device import device_named
     from hybridge.design.export.tflm import LEAST_IMAGES, Images, export_tflm
 
     if len(data) <= LEAST_IMAGES:
@@ -104,24 +124,22 @@ def _export_tflm(
             f"--data: expected more than {LEAST_IMAGES} images to calibrate and to compare on, "
             f"got {len(data)}"
         )
-    first = min(calibration, len(data) - 1)
-    last = min(first + images, len(data))
+    first = min(counts[0], len(data) - 1)
+    last = min(first + counts[1], len(data))
     rows = np.arange(first, last)
     held_out = Images(data.pixels(rows), data.labels[rows])
-    return export_tflm(
-        bundle, folder, data.pixels(np.arange(first)), held_out, device_named(device)
-    )
+    ranges = data.pixels(np.arange(first))
+    return export_tflm(bundle, folder, ranges, held_out, device, bits=bits)
 
 
 def _export_cortex_m(
-    bundle: "Bundle", folder: Path, data: "Dataset", images: int, device: str
+    bundle: "Bundle", folder: Path, data: "Dataset", images: int, device: "Device"
 ) -> "CortexMReport":
     import numpy as np
 
-    from hybridge.cost.device import device_named
     from hybridge.design.export.cortex_m import Memory, export_cortex_m
 
-    limits = device_named(device).memory
+    limits = device.memory
     memory = None
     if limits is not None:
         memory = Memory(
@@ -131,7 +149,10 @@ def _export_cortex_m(
 
 
 def _tflm_facts(report: "TflmReport") -> dict[str, str]:
-    facts = {"program": report.program, "base": _sized(report.base)}
+    facts = {
+        "program": f"{report.program}, activations in {report.activation_bits} bits",
+        "base": _sized(report.base),
+    }
     if report.router_in_c is not None:
         facts["router in C"] = (
             f"{_sized(report.router_in_c)}: {report.router_arena_percent:.2f} % and "

@@ -43,7 +43,7 @@ def _shift(run: Translation, step: Step) -> "Value | Scaled":
 
 
 @operator("Relu", "Relu6", "HardSwish")
-def _activate(run: Translation, step: Step) -> Value:
+def _activate(run: Translation, step: Step) -> "Value | Scaled":
     reads = integers(run, step.inputs[0])
     if step.kind == "HardSwish" and run.bits == 16:
         # There is no kernel for it.
