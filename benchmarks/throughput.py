@@ -1,4 +1,4 @@
-"""Requests a second: our server, LitServe, Ray Serve and KServe's Python server, beside the session.
+"""Requests a second: our server, LitServe, Ray Serve and KServe's, beside the session alone.
 
 All serve the same ONNX file, each from processes of its own, on one thread a session, to the same
 client processes, and take turns within one run. What clients spend is measured apart: they share

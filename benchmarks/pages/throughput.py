@@ -5,6 +5,7 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from pages.section import put
 from pages.table import table
 
 _COLUMNS = {
@@ -19,8 +20,6 @@ _COLUMNS = {
     "p99 ms": "p99 ms",
 }
 _FORMATS = {"of alone": ".2f", "ours/it": ".2f", "server ms": ".3f", "clients ms": ".3f"}
-#: What comes after this line is written by others, and kept.
-_REST = "<!-- more -->"
 
 Row = Mapping[str, float | str]
 
@@ -28,8 +27,7 @@ Row = Mapping[str, float | str]
 def write_page(
     target: Path, rows: Sequence[Row], absent: Mapping[str, str], settings: argparse.Namespace
 ) -> None:
-    """Write the page; what others wrote after it stays."""
-    _, line, rest = target.read_text().partition(_REST) if target.exists() else ("", "", "")
+    """Write the page's first section."""
     tables = [
         f"{_title(network, batch)}\n\n{table(list(_COLUMNS.values()), map(_cells, these))}"
         for network, batch in dict.fromkeys((row["network"], row["rows"]) for row in rows)
@@ -37,11 +35,13 @@ def write_page(
     ]
     left_out = "".join(f"\nLeft out: {name}, since {why}.\n" for name, why in absent.items())
     ahead = (
-        f" The run went before the others (`--priority {settings.priority}`)."
+        f"The run went before the others (`--priority {settings.priority}`)."
         if settings.priority is not None
         else ""
     )
-    target.write_text(
+    put(
+        target,
+        "throughput",
         f"""# Throughput
 
 ```bash
@@ -49,11 +49,11 @@ python benchmarks/throughput.py --page docs/results/throughput.md
 ```
 
 The same ONNX file behind each server, the same two client processes before it, one run, turns of
-{settings.seconds:g} s in {settings.rounds} rounds; medians over rounds, ratios within a round. Every
-server has processes of its own, a session of one thread, batches of up to 32 rows of what waits,
-and the form in which it takes bytes as they are: the Open Inference Protocol over gRPC, or HTTP.
-Each client process keeps 32 requests of 1 row in flight, or 4 of 32 rows. Versions are those of
-`benchmarks/contest/requirements.txt`.
+{settings.seconds:g} s in {settings.rounds} rounds; medians over rounds, ratios within a round.
+Every server has processes of its own, a session of one thread, batches of up to 32 rows of what
+waits, and the form in which it takes bytes as they are: the Open Inference Protocol over gRPC, or
+HTTP. Each client process keeps 32 requests of 1 row in flight, or 4 of 32 rows. Versions are those
+of `benchmarks/contest/requirements.txt`.
 
 {chr(10).join(f"{each}{chr(10)}" for each in tables)}{left_out}
 - **of the session's**: requests a second against those of the session alone at its best batch, in
@@ -65,9 +65,9 @@ Each client process keeps 32 requests of 1 row in flight, or 4 of 32 rows. Versi
   is what remains. A client of HTTP is cheaper here than one of gRPC.
 - KServe's Python server computes request by request: it leaves batching to an agent in a cluster.
 
-On {os.cpu_count()} cores, with a load of {os.getloadavg()[0]:.0f} from this and from elsewhere.{ahead}
-"""
-        + (f"\n{line}{rest}" if line else "")
+On {os.cpu_count()} cores, with a load of {os.getloadavg()[0]:.0f} from this and from elsewhere.
+{ahead}
+""",
     )
 
 

@@ -1,4 +1,6 @@
-"""KServe's Python server: ``on_kserve.py FILE PORT``. The Open Inference Protocol over gRPC.
+"""KServe's Python server: ``on_kserve.py FILE PORT [NAME]``, the model being called NAME or global.
+
+It speaks the Open Inference Protocol over gRPC.
 
 It batches nothing by itself: KServe leaves that to an agent beside it, in a cluster.
 """
@@ -14,19 +16,20 @@ from kserve import InferOutput, InferRequest, InferResponse, ModelServer
 class Contestant(kserve.Model):
     """Computes a request as it comes."""
 
-    def __init__(self, path: str) -> None:
-        super().__init__("global")
+    def __init__(self, path: str, name: str) -> None:
+        super().__init__(name)
         self.session = session.opened(path)
         self.ready = True
 
     async def predict(
         self, payload: InferRequest, headers: object = None, response_headers: object = None
     ) -> InferResponse:
+        """Answer a request."""
         rows = payload.inputs[0].as_numpy()
         logits = session.run_together(self.session, [rows])[0]
         output = InferOutput("logits", list(logits.shape), "FP32")
         output.set_data_from_numpy(logits, binary_data=True)
-        return InferResponse(payload.id, "global", [output])
+        return InferResponse(payload.id, self.name, [output])
 
 
 def main() -> None:
@@ -39,7 +42,7 @@ def main() -> None:
         workers=1,
         enable_latency_logging=False,
     )
-    server.start([Contestant(sys.argv[1])])
+    server.start([Contestant(sys.argv[1], *sys.argv[3:] or ["global"])])
 
 
 if __name__ == "__main__":

@@ -23,9 +23,11 @@ class Contestant:
 
     @serve.batch(max_batch_size=session.MAX_BATCH, batch_wait_timeout_s=0.0)
     async def predict(self, requests: list[session.Array]) -> list[session.Array]:
+        """Return the logits of each request."""
         return session.run_together(self.session, requests)
 
     async def __call__(self, request: Request) -> Response:
+        """Answer a request."""
         logits = await self.predict(session.pixels(await request.body()))
         return Response(logits.tobytes(), media_type="application/octet-stream")
 
