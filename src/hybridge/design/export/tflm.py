@@ -7,6 +7,7 @@
     hybridge_model.c, .h         the base as a C array, with shapes, scales and the threshold
     hybridge_router.c, .h        the router in plain C, to the bit the same as router.tflite
     hybridge_example.cc          a sketch that runs the two
+    answers.npz                  what both said of the held-out images
     report.json                  what `export_tflm` returns
 """
 
@@ -27,7 +28,13 @@ from hybridge.design.export.onnx_steps import LOGITS, Steps, read_steps
 from hybridge.design.export.router_in_c import constant_bytes, scratch_bytes, write_router
 from hybridge.design.export.router_parts import read_router
 from hybridge.design.export.tflite_file import Array, TFLiteFile
-from hybridge.design.export.tflm_check import Agreement, Size, agreement, check_limits
+from hybridge.design.export.tflm_check import (
+    Agreement,
+    Size,
+    agreement,
+    answers_of_both,
+    check_limits,
+)
 from hybridge.design.export.tflm_files import write_c_array, write_header, write_sketch
 from hybridge.design.export.tflm_run import MicroInterpreter
 from hybridge.design.export.translation import LOGIT_LEVELS, Bits, Value
@@ -135,14 +142,16 @@ def export_tflm(
     sizes = {name: _size(file, name) for name, file in made.files.items()}
     if device is not None:
         check_limits("the base", made.files["base"], sizes["base"], device)
-    compared = None
+    folder, compared = Path(folder), None
+    folder.mkdir(parents=True, exist_ok=True)
     if held_out is not None:
         on_step("the held-out images, in both")
-        compared = agreement(
-            edge, made.files["hybrid"].pack(), held_out.pixels, held_out.labels, made.scales
-        )
+        content = made.files["hybrid"].pack()
+        answers = answers_of_both(edge, content, held_out.pixels, made.scales)
+        answers.save(folder / "answers.npz")
+        compared = agreement(edge, answers, held_out.labels, made.scales)
     report = _report(edge, made, sizes, (bits, len(calibration)), compared, device)
-    _write(Path(folder), bundle.plan.class_names, edge, made, report)
+    _write(folder, bundle.plan.class_names, edge, made, report)
     return report
 
 
@@ -266,7 +275,6 @@ def _threshold(edge: EdgeProgram, scale: float | None) -> int | None:
 def _write(
     folder: Path, names: tuple[str, ...], edge: EdgeProgram, made: _Made, report: TflmReport
 ) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
     for name, file in made.files.items():
         (folder / f"{name}.tflite").write_bytes(file.pack())
     content = made.files["base"].pack()

@@ -1,5 +1,8 @@
 """Whether a network in integers fits its board, and still answers as it did."""
 
+from dataclasses import dataclass
+from pathlib import Path
+
 import numpy as np
 import onnx
 import onnx.utils
@@ -87,20 +90,37 @@ def check_limits(name: str, file: TFLiteFile, size: Size, device: Device) -> Non
             )
 
 
-def agreement(
-    edge: EdgeProgram,
-    content: bytes,
-    pixels: NDArray[np.uint8],
-    labels: NDArray[np.int64] | None,
-    scales: tuple[float, ...],
-) -> Agreement:
-    """Run images through both, and compare.
+@dataclass(frozen=True)
+class Answers:
+    """What the float network and the one in integers say of the same images.
+
+    Attributes:
+        floats: Logits ``(N, C)``, and scores ``(N, 1)`` where there is a router.
+        integers: The same of the one in integers, in the floats' unit.
+    """
+
+    floats: tuple[Array, ...]
+    integers: tuple[Array, ...]
+
+    def save(self, path: Path) -> None:
+        """Write them as one ``.npz``: ``float_logits``, ``integer_logits`` and the scores."""
+        parts = {
+            f"{kind}_{name}": value
+            for kind, values in (("float", self.floats), ("integer", self.integers))
+            for name, value in zip((LOGITS, SCORE), values, strict=False)
+        }
+        np.savez(path, **parts)  # type: ignore[arg-type]
+
+
+def answers_of_both(
+    edge: EdgeProgram, content: bytes, pixels: NDArray[np.uint8], scales: tuple[float, ...]
+) -> Answers:
+    """Run images through both.
 
     Args:
         edge: The float network.
         content: The file of the one in integers.
         pixels: ``(N, H, W, C)``.
-        labels: ``(N,)``, or None.
         scales: Of the integers of its logits, and of its score where there is one.
     """
     interpreter = MicroInterpreter(content, "the hybrid")
@@ -118,9 +138,8 @@ def agreement(
         shifted = (image.astype(np.int16) - 128).astype(np.int8)
         for column, value in zip(integers, interpreter.run(shifted[None], len(names)), strict=True):
             column.append(value.reshape(-1))
-    wanted = [np.array(column) for column in floats]
     got = [np.array(column) * scale for column, scale in zip(integers, scales, strict=True)]
-    return _compared(edge, wanted, got, labels, scales)
+    return Answers(tuple(map(np.array, floats)), tuple(got))
 
 
 def _router_scores(edge: EdgeProgram, logits: Array) -> Array:
@@ -133,13 +152,21 @@ def _router_scores(edge: EdgeProgram, logits: Array) -> Array:
     return np.array([session.run([SCORE], {LOGITS: one[None]})[0].item() for one in given])
 
 
-def _compared(
+def agreement(
     edge: EdgeProgram,
-    wanted: list[Array],
-    got: list[Array],
+    answers: Answers,
     labels: NDArray[np.int64] | None,
     scales: tuple[float, ...],
 ) -> Agreement:
+    """Compare what both say.
+
+    Args:
+        edge: The float network.
+        answers: Of both.
+        labels: ``(N,)``, or None.
+        scales: Of the integers of logits, and of the score where there is one.
+    """
+    wanted, got = answers.floats, answers.integers
     classes = [logits[0].argmax(axis=1) for logits in (wanted, got)]
     judged = [None if labels is None else float((said == labels).mean()) for said in classes]
     found = Agreement(
