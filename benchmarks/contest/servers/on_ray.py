@@ -1,11 +1,17 @@
-"""Ray Serve: ``on_ray.py FILE PORT``. Raw bytes over HTTP, optimised for throughput."""
+"""Ray Serve: ``on_ray.py FILE PORT``. Raw bytes over HTTP, optimised for throughput.
 
+With HAProxy in front of the replica, which Ray ships, and a batch computed beside the replica's
+event loop: without either, and with batches that do not wait, it is several times slower here.
+"""
+
+import asyncio
 import os
 import signal
 import sys
 import threading
 
 os.environ.setdefault("RAY_SERVE_THROUGHPUT_OPTIMIZED", "1")
+os.environ.setdefault("RAY_SERVE_ENABLE_HA_PROXY", "1")
 
 import ray
 import session
@@ -21,10 +27,10 @@ class Contestant:
     def __init__(self, path: str) -> None:
         self.session = session.opened(path)
 
-    @serve.batch(max_batch_size=session.MAX_BATCH, batch_wait_timeout_s=0.0)
+    @serve.batch(max_batch_size=session.MAX_BATCH, batch_wait_timeout_s=0.002)
     async def predict(self, requests: list[session.Array]) -> list[session.Array]:
         """Return the logits of each request."""
-        return session.run_together(self.session, requests)
+        return await asyncio.to_thread(session.run_together, self.session, requests)
 
     async def __call__(self, request: Request) -> Response:
         """Answer a request."""
