@@ -57,7 +57,10 @@ def ask(project, pixels, port, timeout_s=120, **settings):
 
 
 def over_a_disturbed_line(bundle, project, count, timeout_s):
-    """Return the share of what was sent that the cloud answered; every answer is checked."""
+    """Return the share of what was sent that the cloud answered, and the rest of the figures.
+
+    Every answer is checked.
+    """
     pixels = images(count, seed=3)
     score = ProgramSession(bundle.plan.programs["base"]).run({"pixels": pixels})[SCORE]
     disturber = Disturber(damage=0.01, drop=0.05, seed=4)
@@ -74,16 +77,27 @@ def over_a_disturbed_line(bundle, project, count, timeout_s):
     assert disturber.damaged > 0
     assert disturber.dropped > 0
     renumbered = [[str(number), *answers[row][1:]] for number, row in enumerate(sent)]
-    return check(renumbered, [says[row] for row in sent], [base[row] for row in sent])
+    share = check(renumbered, [says[row] for row in sent], [base[row] for row in sent])
+    return share, {
+        "images": count,
+        "asked": len(sent),
+        "answered by the cloud": round(share * len(sent)),
+        "bytes damaged": disturber.damaged,
+        "frames dropped": disturber.dropped,
+    }
 
 
 def test_board_asks_what_its_router_sends(bundle, project):
-    assert over_a_disturbed_line(bundle, project, 20, timeout_s=120) > 0.5
+    share, _ = over_a_disturbed_line(bundle, project, 20, timeout_s=120)
+    assert share > 0.5
 
 
 @pytest.mark.slow
-def test_board_asks_for_a_thousand_images(bundle, project):
-    assert over_a_disturbed_line(bundle, project, 1000, timeout_s=900) > 0.8
+def test_board_asks_for_a_thousand_images(bundle, project, record_property):
+    share, figures = over_a_disturbed_line(bundle, project, 1000, timeout_s=900)
+    assert share > 0.8
+    for name, figure in figures.items():
+        record_property(name, figure)
 
 
 def test_board_without_a_gateway_answers_itself_and_says_so(bundle, project):
