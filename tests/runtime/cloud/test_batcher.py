@@ -314,3 +314,48 @@ def test_what_has_arrived_is_run_together_although_the_model_is_idle():
 
     run(scenario())
     assert model.sizes == [6]
+
+
+def test_a_full_batch_is_computed_although_the_event_loop_is_busy():
+    model = Model(held=True)
+
+    async def scenario():
+        batcher = Batcher(model, Batching(max_batch=2))
+        first = asyncio.create_task(batcher.submit(rows(0)))
+        await begun(model)
+        rest = [asyncio.create_task(batcher.submit(rows(i))) for i in (1, 2)]
+        await asyncio.sleep(0)
+        model.gate.set()
+        ends_s = time.perf_counter() + 10
+        while len(model.sizes) < 2 and time.perf_counter() < ends_s:
+            time.sleep(0.001)  # the loop stands still
+        assert model.sizes == [1, 2]
+        await asyncio.gather(first, *rest)
+        await batcher.close()
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("gone", [True, False])
+def test_what_is_awaited_no_more_in_a_full_batch_is_not_computed(gone):
+    model = Model(held=True)
+
+    async def scenario():
+        batcher = Batcher(model, Batching(max_batch=4))
+        first = asyncio.create_task(batcher.submit(rows(0)))
+        await begun(model)
+        expires_at_s = None if gone else time.perf_counter() + 0.001
+        left = asyncio.create_task(batcher.submit(rows(1, 2), expires_at_s))
+        kept = asyncio.create_task(batcher.submit(rows(3, 4)))
+        await asyncio.sleep(0.01)
+        if gone:
+            left.cancel()
+        model.gate.set()
+        answers = await asyncio.gather(first, left, kept, return_exceptions=True)
+        await batcher.close()
+        return answers
+
+    _, left, kept = run(scenario())
+    assert isinstance(left, asyncio.CancelledError if gone else ExpiredError)
+    assert kept.outputs["y"].tolist() == [6, 8]
+    assert model.sizes == [1, 2]

@@ -9,7 +9,7 @@ import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from hybridge.errors import RefusedError, TransportError
 from hybridge.runtime.cloud.pace import Pace
@@ -67,9 +67,15 @@ class Room:
 
 @dataclass(slots=True)
 class Progress:
-    """How many rows of a batch have been computed so far."""
+    """How far a batch has come.
+
+    Attributes:
+        rows: How many of its rows have been computed.
+        began_s: When it began, by `time.perf_counter`.
+    """
 
     rows: int = 0
+    began_s: float = field(default_factory=lambda: time.perf_counter())
 
 
 class Admission:
@@ -124,29 +130,33 @@ class Admission:
         await self._empty.wait()
 
     @contextmanager
-    def run(self, rows: int) -> Iterator[Progress]:
-        """Learn from the context's duration how long a batch of ``rows`` takes, if it succeeds.
+    def run(self, rows: int, progress: Progress | None = None) -> Iterator[None]:
+        """Learn from how long a batch takes until the context ends, if it succeeds.
 
         From one that stops because its time is spent it learns what is known by its progress.
+
+        Args:
+            rows: How many it has.
+            progress: Its progress, where it is known; else it begins now, and is computed whole.
         """
         self._running = rows
+        progress = progress or Progress(rows)
         self._began_s = time.perf_counter()
-        progress = Progress()
         try:
-            yield progress
-            self._learn(rows)
+            yield
+            self._learn(progress)
         except ExpiredError:
-            self._learn(progress.rows)
+            self._learn(progress)
             raise
         finally:
             self._running = 0
 
-    def _learn(self, rows: int) -> None:
-        if rows:
+    def _learn(self, progress: Progress) -> None:
+        if progress.rows:
             # A request that is longer than a batch runs as several.
-            batches = math.ceil(rows / self._max_batch)
-            took_s = time.perf_counter() - self._began_s
-            self._pace.note(math.ceil(rows / batches), took_s / batches)
+            batches = math.ceil(progress.rows / self._max_batch)
+            took_s = time.perf_counter() - progress.began_s
+            self._pace.note(math.ceil(progress.rows / batches), took_s / batches)
 
     def _check(self, rows: int, expires_at_s: float | None) -> None:
         waiting = self.waiting

@@ -7,18 +7,19 @@ import asyncio
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
-
-from hybridge.errors import BundleError, ConfigError, TransportError
-from hybridge.runtime.cloud.admission import Admission, ExpiredError, Progress
-
-Array = np.ndarray[Any, Any]
-Tensors = Mapping[str, Array]
+from hybridge.errors import ConfigError, TransportError
+from hybridge.runtime.cloud.admission import Admission, ExpiredError
+from hybridge.runtime.cloud.model_thread import (
+    Array,
+    Computed,
+    Handed,
+    ModelThread,
+    Tensors,
+    Waiting,
+)
 
 SHUTTING_DOWN = "the server is shutting down; ask again, or another one"
 #: Turns of the event loop without a new request after which a batch that is not full begins: one
@@ -55,40 +56,12 @@ class Batching:
             raise ConfigError(f"expected max_waiting of 1 or more rows, got {self.max_waiting}")
 
 
-@dataclass(frozen=True, slots=True)
-class Computed:
-    """What a request came to.
-
-    Attributes:
-        outputs: The program's outputs ``(B, ...)``, by name.
-        queue_ms: How long it waited for its batch to begin.
-        run_ms: How long its batch took.
-    """
-
-    outputs: dict[str, Array]
-    queue_ms: float
-    run_ms: float
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Waiting:
-    tensors: Tensors
-    rows: int
-    came_s: float
-    expires_at_s: float | None
-    done: "asyncio.Future[Computed]"
-
-    def is_awaited(self, now_s: float) -> bool:
-        """Return whether its client is there, and its time not spent."""
-        return not self.done.done() and (self.expires_at_s is None or self.expires_at_s > now_s)
-
-
 class Batcher:
     """Runs one model on a thread of its own, so that the event loop never waits for it.
 
-    Whatever has come while a batch was computed forms the next one. A request whose time is
-    spent, or whose client has gone, is not computed, nor is what is left of one longer than a
-    batch.
+    Whatever has come while a batch was computed forms the next one; where that is as long as it
+    may be, the thread has it before it is done with the one before. A request whose time is spent,
+    or whose client has gone, is not computed, nor is what is left of one longer than a batch.
 
     Args:
         run: Computes a batch: inputs ``(M, ...)`` to outputs ``(M, ...)``, by name.
@@ -107,14 +80,15 @@ class Batcher:
     ) -> None:
         self.admission = Admission(batching.max_batch, batching.max_waiting)
         self._on_batch = on_batch
-        self._run = run
+        self._thread = ModelThread(run, batching.max_batch)
         self._max_batch = batching.max_batch
         self._max_wait_s = batching.max_wait_ms / 1e3
-        self._queue: deque[_Waiting] = deque()
+        self._queue: deque[Waiting] = deque()
         self._rows = 0
         self._filled = asyncio.Event()
         self._pump: asyncio.Task[None] | None = None
-        self._worker = ThreadPoolExecutor(1, thread_name_prefix="hybridge-model")
+        self._running = False
+        self._next: Handed | None = None
         self._draining = False
 
     async def submit(self, tensors: Tensors, expires_at_s: float | None = None) -> Computed:
@@ -134,11 +108,12 @@ class Batcher:
         loop = asyncio.get_running_loop()
         rows = len(next(iter(tensors.values())))
         now_s = time.perf_counter()
-        waiting = _Waiting(tensors, rows, now_s, expires_at_s, loop.create_future())
+        waiting = Waiting(tensors, rows, now_s, expires_at_s, loop.create_future())
         self._queue.append(waiting)
         self._rows += rows
         if self._rows >= self._max_batch:
             self._filled.set()
+            self._hand_ahead()
         if self._pump is None or self._pump.done():
             self._pump = loop.create_task(self._empty_queue())
         try:
@@ -146,7 +121,7 @@ class Batcher:
         finally:
             self._forget(waiting)
 
-    def _forget(self, waiting: _Waiting) -> None:
+    def _forget(self, waiting: Waiting) -> None:
         """Drop a request whose client has gone while it waited, and its tensors with it."""
         if waiting.done.cancelled() and waiting in self._queue:
             self._queue.remove(waiting)
@@ -158,14 +133,24 @@ class Batcher:
         self._filled.set()
         if self._pump is not None:
             await self._pump
-        self._worker.shutdown()
+        self._thread.close()
 
     async def _empty_queue(self) -> None:
         await self._wait_for_more()
-        while self._queue:
-            await self._gather()
-            if batch := self._take():
-                await self._compute(batch)
+        while self._queue or self._next is not None:
+            handed, self._next = self._next, None
+            if handed is None:
+                await self._gather()
+                batch = self._take()
+                handed = self._thread.hand(batch) if batch else None
+            if handed is not None:
+                await self._compute(handed)
+
+    def _hand_ahead(self) -> None:
+        """Hand over the next batch if it is full, so that the thread need not wait for the loop."""
+        if self._running and self._next is None and self._rows >= self._max_batch:
+            batch = self._take()
+            self._next = self._thread.hand(batch) if batch else None
 
     async def _gather(self) -> None:
         """Let the loop hand over what has arrived, until it has nothing more, or a batch is full.
@@ -189,9 +174,9 @@ class Batcher:
         except TimeoutError:
             pass
 
-    def _take(self) -> list[_Waiting]:
+    def _take(self) -> list[Waiting]:
         """Take from the queue what makes up the next batch, leaving out what needs no answer."""
-        batch: list[_Waiting] = []
+        batch: list[Waiting] = []
         rows = 0
         now_s = time.perf_counter()
         while self._queue:
@@ -202,73 +187,50 @@ class Batcher:
             self._rows -= first.rows
             if first.done.done():  # its client has gone
                 continue
-            if first.expires_at_s is not None and first.expires_at_s <= now_s:
-                first.done.set_exception(ExpiredError("its time was spent in the queue"))
+            if first.is_late(now_s):
+                first.done.set_exception(_late())
                 continue
             batch.append(first)
             rows += first.rows
         return batch
 
-    async def _compute(self, batch: list[_Waiting]) -> None:
-        loop = asyncio.get_running_loop()
-        rows = sum(waiting.rows for waiting in batch)
-        began_s = time.perf_counter()
+    async def _compute(self, handed: Handed) -> None:
+        self._running = True
+        self._hand_ahead()
+        progress = handed.progress
         try:
-            with self.admission.run(rows) as progress:
-                answers = await loop.run_in_executor(
-                    self._worker, self._run_together, batch, progress
-                )
+            with self.admission.run(handed.rows, progress):
+                answers = await handed.answers
         except Exception as error:
-            await self._compute_apart(batch, error)
+            await self._compute_apart(handed.batch, error)
             return
-        run_ms = (time.perf_counter() - began_s) * 1e3
-        if self._on_batch is not None:
-            self._on_batch(rows)
-        for waiting, answer in zip(batch, answers, strict=True):
+        finally:
+            self._running = False
+        run_ms = (time.perf_counter() - progress.began_s) * 1e3
+        if self._on_batch is not None and progress.rows:
+            self._on_batch(progress.rows)
+        for waiting, answer in zip(handed.batch, answers, strict=True):
             if not waiting.done.done():
-                queue_ms = (began_s - waiting.came_s) * 1e3
-                waiting.done.set_result(Computed(answer, queue_ms, run_ms))
+                _tell(waiting, answer, progress.began_s, run_ms)
 
-    async def _compute_apart(self, batch: list[_Waiting], error: Exception) -> None:
+    async def _compute_apart(self, batch: list[Waiting], error: Exception) -> None:
         """Compute each request of a batch that failed by itself: its neighbours may be well."""
         for waiting in batch:
             if waiting.done.done():
                 continue
             if len(batch) > 1:
-                await self._compute([waiting])
+                await self._compute(self._thread.hand([waiting]))
             else:
                 waiting.done.set_exception(error)
 
-    def _run_together(self, batch: list[_Waiting], progress: Progress) -> list[dict[str, Array]]:
-        """Run a batch, and give each request its rows of the outputs.
 
-        Raises `ExpiredError` between its parts where nobody waits for them any more.
-        """
-        inputs = _concatenated([waiting.tensors for waiting in batch])
-        rows = sum(waiting.rows for waiting in batch)
-        parts = []
-        for at in range(0, rows, self._max_batch):
-            now_s = time.perf_counter()
-            if at and not any(waiting.is_awaited(now_s) for waiting in batch):
-                raise ExpiredError(f"its time was spent after {at} of its {rows} rows")
-            part = {name: array[at : at + self._max_batch] for name, array in inputs.items()}
-            parts.append(self._run(part))
-            progress.rows = min(at + self._max_batch, rows)
-        outputs = _concatenated(parts)
-        for name, array in outputs.items():
-            if array.shape[:1] != (rows,):
-                raise BundleError(f"output {name!r} of {rows} rows has shape {array.shape}")
-        if len(batch) == 1:
-            return [outputs]
-        ends = np.cumsum([waiting.rows for waiting in batch]).tolist()
-        return [
-            {name: array[end - waiting.rows : end] for name, array in outputs.items()}
-            for waiting, end in zip(batch, ends, strict=True)
-        ]
+def _tell(waiting: Waiting, answer: dict[str, Array] | None, began_s: float, run_ms: float) -> None:
+    """Give a request its answer, or say that its time was spent before its batch began."""
+    if answer is None:
+        waiting.done.set_exception(_late())
+    else:
+        waiting.done.set_result(Computed(answer, (began_s - waiting.came_s) * 1e3, run_ms))
 
 
-def _concatenated(parts: list[Tensors] | list[dict[str, Array]]) -> dict[str, Array]:
-    """Return tensors joined along their rows, without a copy where there is one part."""
-    if len(parts) == 1:
-        return dict(parts[0])
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+def _late() -> ExpiredError:
+    return ExpiredError("its time was spent in the queue")

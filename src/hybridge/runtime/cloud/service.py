@@ -11,8 +11,9 @@ from hybridge.codecs.codec import decode
 from hybridge.errors import DataError, SignatureError, UnknownNameError
 from hybridge.plan.program import Claim, Program
 from hybridge.runtime.cloud.admission import ExpiredError, OverloadedError, Room
-from hybridge.runtime.cloud.batcher import SHUTTING_DOWN, Batcher, Batching, Computed, DrainingError
+from hybridge.runtime.cloud.batcher import SHUTTING_DOWN, Batcher, Batching, DrainingError
 from hybridge.runtime.cloud.listener import Listener, Outcome
+from hybridge.runtime.cloud.model_thread import Computed
 from hybridge.runtime.cloud.models import Models, OtherVersionError, UnservedError
 from hybridge.runtime.cloud.shelf import Shelf
 from hybridge.runtime.sessions import ProgramSession
