@@ -9,12 +9,13 @@ PROTO := src/hybridge/runtime/wire/oip.proto
 # The oldest compiler that the declared protobuf reads the output of.
 PROTO_TOOLS := grpcio-tools==1.66.2 setuptools==80.9.0
 # `pairs` trains for hours, and is run by itself; others have targets of their own.
-NO_BENCHMARKS := $(patsubst %,benchmarks/%.py,common pairs fuzz faults field policies)
+OWN_TARGETS := fuzz faults field policies throughput interoperation memory
+NO_BENCHMARKS := $(patsubst %,benchmarks/%.py,common pairs $(OWN_TARGETS))
 BENCHMARKS := $(filter-out $(NO_BENCHMARKS),$(wildcard benchmarks/*.py))
 # What the field test and policies are shown with.
 PAIR := runs/cifar10-resnet
 
-.PHONY: demo test test-slow lint bench fuzz faults field policies proto docs
+.PHONY: demo test test-slow lint bench fuzz faults field policies throughput proto docs
 
 demo: $(VENV)/ready-demo
 	$(BIN)/hybridge demo
@@ -43,6 +44,12 @@ faults: $(VENV)/ready-dev
 
 policies: $(VENV)/ready-dev $(PAIR)/bundle
 	$(BIN)/python benchmarks/policies.py $(PAIR)/bundle --page docs/results/policies.md
+
+# Whom ours is held against is installed as benchmarks/contest/requirements.txt says.
+throughput: $(VENV)/ready-dev
+	$(BIN)/python benchmarks/throughput.py --page docs/results/throughput.md
+	$(BIN)/python benchmarks/memory.py --page docs/results/throughput.md
+	$(BIN)/python benchmarks/interoperation.py --page docs/results/throughput.md
 
 # Takes root, `ip` and `tc`.
 field: $(VENV)/ready-dev $(PAIR)/bundle

@@ -11,6 +11,8 @@ import sys
 import threading
 
 os.environ.setdefault("RAY_SERVE_THROUGHPUT_OPTIMIZED", "1")
+# Else its workers come after everybody else on the machine.
+os.environ.setdefault("RAY_worker_niceness", "0")
 os.environ.setdefault("RAY_SERVE_ENABLE_HA_PROXY", "1")
 
 import ray
