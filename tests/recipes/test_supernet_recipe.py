@@ -7,10 +7,20 @@ import numpy as np
 import pytest
 import torch
 
+from hybridge.design.nets.network import PixelNetwork
+from hybridge.design.nets.ofa_names import ofa_prefixes
 from hybridge.design.supernet.shrink import supernet_of
 from hybridge.errors import ConfigError, DataError
-from hybridge.recipes.load import validate
-from hybridge.recipes.supernet import check, load_supernet, run
+from hybridge.recipes.load import load_recipe, validate
+from hybridge.recipes.supernet import (
+    check,
+    find_supernet,
+    load_supernet,
+    new_supernet,
+    read_supernet,
+    run,
+    run_hash,
+)
 from hybridge.recipes.supernet_schema import SupernetRecipe
 from hybridge.recipes.supernet_summary import summarise
 
@@ -108,3 +118,45 @@ def test_all_faults_are_named_at_once(tmp_path: Path) -> None:
         check(recipe(data=data, subnets={"alone": ["x"]}), tmp_path)
     for part in ("data.train: ", "data.validation: ", "data.geometry: ", "subnets.alone: "):
         assert part in str(refused.value)
+
+
+def write_public(network: PixelNetwork, path: Path) -> None:
+    """Write a supernet's weights under the keys of Once-for-All's code."""
+    theirs = {ours: there for there, ours in ofa_prefixes(supernet_of(network)).items()}
+    weights = {
+        next(there + key[len(ours) :] for ours, there in theirs.items() if key.startswith(ours)): v
+        for key, v in network.network.state_dict().items()
+    }
+    torch.save({"state_dict": weights}, path)
+
+
+def test_a_public_supernet_is_read_and_not_trained(root: Path, tmp_path: Path) -> None:
+    bare = {"shrink": {}, "subnets": {"random": 0, "statistics_images": 20}}
+    public = new_supernet(recipe(**bare), 3).eval()
+    torch.nn.init.normal_(supernet_of(public).classifier.weight)
+    write_public(public, root / "public.pth")
+    read = recipe(**bare, weights="public.pth", names="ofa")
+    assert read.faults(root) == []
+    found = find_supernet(read, root, tmp_path)
+    pixels = torch.randint(0, 256, (2, 12, 12, 1), dtype=torch.uint8)
+    assert torch.equal(found(pixels), public(pixels))
+    done = summarise(run(read, root, tmp_path))
+    assert (done["epochs"], done["phases"]) == (0, [])
+    assert [row["name"] for row in done["rows"]] == ["smallest", "largest"]
+    assert torch.equal(load_supernet(read, tmp_path)(pixels), public(pixels))
+    write_public(new_supernet(recipe(**bare), 5), root / "five.pth")
+    with pytest.raises(DataError, match="tells 5 classes apart, the images have 3"):
+        read_supernet(recipe(**bare, weights="five.pth", names="ofa"), root)
+
+
+def test_weights_that_are_not_there_or_would_be_trained_on_are_a_fault(root: Path) -> None:
+    faults = recipe(weights="no.pth", subnets={"alone": ["smallest"]}).faults(root)
+    assert [fault.partition(":")[0] for fault in faults] == ["weights", "shrink", "subnets.alone"]
+    assert recipe(names="ofa").faults(root) == ["names: they are those of 'weights': give them"]
+
+
+def test_a_recipe_without_weights_has_the_hash_that_it_always_had() -> None:
+    """So that supernets that have been trained stay of use."""
+    shipped = load_recipe(SupernetRecipe, Path("recipes/small_supernet.yaml"))
+    assert run_hash(shipped).startswith("6a115fb2fc84c227")
+    assert run_hash(recipe(weights="a.pth")) != run_hash(recipe(weights="b.pth"))

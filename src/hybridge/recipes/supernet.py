@@ -16,11 +16,11 @@ from hybridge.design.nets.weights import (
     stored_class_count,
 )
 from hybridge.design.supernet.judge import Judged, Subnet, judge, judge_alone
-from hybridge.design.supernet.shrink import shrink
+from hybridge.design.supernet.shrink import shrink, supernet_of
 from hybridge.design.supernet.supernet import Supernet
 from hybridge.design.train.loop import EpochRecord
 from hybridge.design.train.processes import own_device
-from hybridge.errors import ConfigError
+from hybridge.errors import ConfigError, DataError
 from hybridge.hashing import hash_json
 from hybridge.progress import track
 from hybridge.recipes.networks import drawn_from
@@ -58,7 +58,7 @@ def check(recipe: SupernetRecipe, root: Path) -> None:
 
 
 def run(recipe: SupernetRecipe, root: Path, folder: Path) -> SupernetRun:
-    """Train a supernet, and judge some of its subnets.
+    """Train a supernet, or read its weights where the recipe has any, and judge some subnets.
 
     A run that was cut off goes on where it stopped, and comes to the same.
 
@@ -69,9 +69,30 @@ def run(recipe: SupernetRecipe, root: Path, folder: Path) -> SupernetRun:
 
     Raises:
         ConfigError: The recipe cannot be run, or the training diverged.
-        DataError: Images are missing or damaged.
+        DataError: Images or weights are missing, damaged, or of another supernet.
     """
     check(recipe, root)
+    history: dict[str, tuple[EpochRecord, ...]] = {}
+    if recipe.weights is None:
+        network, history = _trained(recipe, root, folder)
+    else:
+        network = read_supernet(recipe, root)
+    save_weights(network.network, folder / WEIGHTS, run_hash(recipe))
+    judged = {
+        name: _judge(recipe, root, network, subnet)
+        for name, subnet in track(_named(recipe).items(), "judging subnets")
+    }
+    alone = {
+        name: _train_alone(recipe, root, folder, subnet)
+        for name, subnet in zip(recipe.subnets.alone, recipe.alone(), strict=True)
+    }
+    return SupernetRun(recipe, network, history, judged, alone)
+
+
+def _trained(
+    recipe: SupernetRecipe, root: Path, folder: Path
+) -> tuple[PixelNetwork, dict[str, tuple[EpochRecord, ...]]]:
+    """Return the supernet after all phases, in evaluation mode, and what came of every epoch."""
     train = recipe.data.train.open(recipe.geometry(), root)
     network = new_supernet(recipe, train.class_count)
     history = shrink(
@@ -83,17 +104,28 @@ def run(recipe: SupernetRecipe, root: Path, folder: Path) -> SupernetRun:
         checkpoints=folder / CHECKPOINTS,
         logs=folder / LOGS,
     )
-    network.to(own_device()).eval()
-    save_weights(network.network, folder / WEIGHTS, run_hash(recipe))
-    judged = {
-        name: _judge(recipe, root, network, subnet)
-        for name, subnet in track(_named(recipe).items(), "judging subnets")
-    }
-    alone = {
-        name: _train_alone(recipe, root, folder, subnet)
-        for name, subnet in zip(recipe.subnets.alone, recipe.alone(), strict=True)
-    }
-    return SupernetRun(recipe, network, history, judged, alone)
+    return network.to(own_device()).eval(), history
+
+
+def find_supernet(recipe: SupernetRecipe, root: Path, folder: Path) -> PixelNetwork:
+    """Return a supernet by what is there: the recipe's weights, those in its folder, or neither.
+
+    Where there are none it is trained, and leaves them in the folder.
+
+    Args:
+        recipe: Of the supernet.
+        root: Folder that data paths start from.
+        folder: Of its runs.
+
+    Raises:
+        ConfigError: The recipe cannot be run, or another has left weights in the folder.
+        DataError: Images or weights are missing, damaged, or of another supernet.
+    """
+    if recipe.weights is not None:
+        return read_supernet(recipe, root)
+    if (folder / WEIGHTS).exists():
+        return load_supernet(recipe, folder)
+    return run(recipe, root, folder).network
 
 
 def new_supernet(recipe: SupernetRecipe, class_count: int) -> PixelNetwork:
@@ -113,10 +145,38 @@ def load_supernet(recipe: SupernetRecipe, folder: Path) -> PixelNetwork:
     """
     path = folder / WEIGHTS
     check_run(path, run_hash(recipe), _COMMAND)
+    return _filled(recipe, path)
+
+
+def read_supernet(recipe: SupernetRecipe, root: Path) -> PixelNetwork:
+    """Return the supernet that a recipe names the weights of, in evaluation mode.
+
+    Args:
+        recipe: With ``weights``.
+        root: Folder that data paths start from.
+
+    Raises:
+        DataError: The file is missing or damaged, is of another supernet, or tells other classes
+            apart than the images have.
+    """
+    assert recipe.weights is not None
+    network = _filled(recipe, root / recipe.weights, recipe.names)
+    own = supernet_of(network).class_count
+    expected = recipe.data.train.open(recipe.geometry(), root).class_count
+    if own != expected:
+        raise DataError(
+            f"{root / recipe.weights} tells {own} classes apart, the images have {expected}; give "
+            "weights and images of the same classes"
+        )
+    return network
+
+
+def _filled(recipe: SupernetRecipe, path: Path, names: str | None = None) -> PixelNetwork:
+    """Return a supernet of as many classes as the weights in a file are for, with these."""
     outline = new_supernet(recipe, _SOME_CLASSES)
-    count = stored_class_count(outline.network, path, {})
+    count = stored_class_count(outline.network, path, {}, names)
     network = new_supernet(recipe, count or _SOME_CLASSES)
-    load_weights(network.network, path)
+    load_weights(network.network, path, names=names)
     return network.to(own_device()).eval()
 
 
@@ -125,6 +185,8 @@ def run_hash(recipe: SupernetRecipe) -> str:
     parts: dict[str, Any] = recipe.model_dump(
         mode="json", include={"seed", "family", "mean", "std", "shrink"}
     )
+    if recipe.weights is not None:
+        parts |= recipe.model_dump(mode="json", include={"weights", "names"})
     geometry, source = recipe.geometry(), recipe.data.train
     phases = [phase.model_dump(mode="json") for phase in recipe.phases()]
     return hash_json(

@@ -1,6 +1,7 @@
 """What a recipe of a supernet says, and what can be known of it before anything runs."""
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, FiniteFloat
 
@@ -60,6 +61,8 @@ class SupernetRecipe(Frozen):
         family: Name of the elastic family.
         mean: Per channel, of pixels scaled to 0..1; None takes the registry's.
         std: Likewise.
+        weights: A checkpoint of a supernet, relative to the data folder: then none is trained.
+        names: Whose names its keys have, such as ``ofa``; None: the supernet's own.
         shrink: How it is trained.
         subnets: What is then judged.
     """
@@ -70,6 +73,8 @@ class SupernetRecipe(Frozen):
     family: str
     mean: tuple[FiniteFloat, ...] | None = Field(default=None, min_length=1)
     std: tuple[FiniteFloat, ...] | None = Field(default=None, min_length=1)
+    weights: Path | None = None
+    names: Literal["ofa"] | None = None
     shrink: ShrinkSettings = ShrinkSettings()
     subnets: SubnetsConfig = SubnetsConfig()
 
@@ -134,7 +139,29 @@ class SupernetRecipe(Frozen):
         count = self.data.train.class_count(root)
         faults = self.network().faults(root, geometry, count, embeds=False)
         found += [f"network: {fault}" for fault in faults]
+        found += self._weights_faults(root)
         return found + self._alone_faults()
+
+    def _weights_faults(self, root: Path) -> list[str]:
+        """Return what is given to no purpose, and that there is no checkpoint where one is named.
+
+        Whether it is of this supernet shows when it is read.
+        """
+        if self.weights is None:
+            return [] if self.names is None else ["names: they are those of 'weights': give them"]
+        found = []
+        if not (root / self.weights).exists():
+            found.append(
+                f"weights: there is no {root / self.weights}; set HYBRIDGE_DATA to the folder of "
+                "data"
+            )
+        for key, given in (
+            ("shrink", self.shrink != ShrinkSettings()),
+            ("subnets.alone", bool(self.subnets.alone)),
+        ):
+            if given:
+                found.append(f"{key}: a supernet that has 'weights' is not trained: leave it out")
+        return found
 
     def _alone_faults(self) -> list[str]:
         try:
