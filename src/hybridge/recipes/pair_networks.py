@@ -8,17 +8,18 @@ import torch
 from hybridge.data.dataset import Dataset, subset
 from hybridge.design.nets.network import PixelNetwork
 from hybridge.design.nets.weights import save_weights
+from hybridge.design.supernet.evaluate import BATCH_SIZE
 from hybridge.design.supernet.judge import Subnet
 from hybridge.design.supernet.shrink import resize, subnet_of
 from hybridge.design.train.norm import recalibrate
 from hybridge.recipes.networks import NetworkConfig
 from hybridge.recipes.supernet_schema import SupernetRecipe
 
-_BATCH = 256
-
 
 class TakenOut:
     """Subnets of one supernet as networks of a recipe, each written once.
+
+    Calibrated as they were evaluated: with these images a network answers what it did then.
 
     Args:
         recipe: Of the supernet.
@@ -53,8 +54,10 @@ class TakenOut:
     def _taken(self, subnet: Subnet) -> PixelNetwork:
         taken = subnet_of(self._network, subnet.architecture)
         batches = (
-            resize(self._pixels[start : start + _BATCH], subnet.resolution).to(taken.mean.device)
-            for start in range(0, len(self._pixels), _BATCH)
+            resize(self._pixels[start : start + BATCH_SIZE], subnet.resolution).to(
+                taken.mean.device
+            )
+            for start in range(0, len(self._pixels), BATCH_SIZE)
         )
         recalibrate(taken, batches)
         return taken.cpu()

@@ -43,6 +43,8 @@ class Rung(Frozen):
 SCREENED = Rung(calibration_images=256, validation_images=512)
 RUNGS = (SCREENED, Rung())
 """What screens, and what is final."""
+BATCH_SIZE = 256
+"""Images at a time. Statistics are means over batches: other batches, other statistics."""
 
 
 class Images:
@@ -95,7 +97,7 @@ class Evaluator:
         store: Store,
         rungs: Sequence[Rung] = RUNGS,
         *,
-        batch_size: int = 256,
+        batch_size: int = BATCH_SIZE,
     ) -> None:
         self.network, self.images, self.rungs = network.eval(), images, tuple(rungs)
         self.family = supernet_of(network).family
