@@ -87,9 +87,9 @@ def _turn(each: Standing, files: Requests, load: Load, seconds: float) -> Callab
     return lambda: each.turn(files[each.contestant.wire, load.rows], load, seconds)
 
 
-def rows(network: str, rounds: Sequence[Round]) -> list[Row]:
+def rows(network: str, rounds: Sequence[Round]) -> list[dict[str, float | str]]:
     """Return medians over rounds: ratios are of what came in the same round."""
-    found: list[Row] = []
+    found: list[dict[str, float | str]] = []
     for load in LOADS:
         rows_ = load.rows
         alone = [each.best_rows_per_s / rows_ for each in rounds]
@@ -143,7 +143,9 @@ def _median(values: Sequence[float] | np.ndarray) -> float:
     return float(np.median(values))
 
 
-def contest(network: str, settings: argparse.Namespace) -> tuple[list[Row], dict[str, str]]:
+def contest(
+    network: str, settings: argparse.Namespace
+) -> tuple[list[dict[str, float | str]], dict[str, str]]:
     """Return a network's figures, and who was left out, and why."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -156,7 +158,11 @@ def contest(network: str, settings: argparse.Namespace) -> tuple[list[Row], dict
             closing(Bare(graph)) as bare,
             started(CONTESTANTS, graph, first, folder) as (standing, absent),
         ):
-            return rows(network, play(standing, bare, files, settings)), absent
+            found = rows(network, play(standing, bare, files, settings))
+            idle = {each.contestant.name: each.idle_cores for each in standing}
+            for row in found:
+                row["idle cores"] = idle.get(str(row["what"]), "")
+            return found, absent
 
 
 def main() -> None:

@@ -17,8 +17,11 @@ from contest.processes import cpu_s, family
 _HERE = Path(__file__).resolve().parent
 #: The environment that the other servers are installed in.
 RIVALS = Path(os.environ.get("RIVALS_PYTHON", _HERE.parents[1] / ".venv-rivals/bin/python"))
-#: How long a server may take to start.
+#: How often a server is started that does not answer: its ports may have been others'.
+_ATTEMPTS = 2
+#: How long a server may take to start, and is then watched at rest.
 _START_S = 240.0
+_SETTLE_S = 2.0
 #: Client processes of each server.
 CLIENTS = 2
 
@@ -132,12 +135,16 @@ class Standing:
         contestant: Which.
         graph: The ONNX file.
         log: Where it writes what it says.
+
+    Attributes:
+        idle_cores: How many cores it keeps busy while nobody asks it anything.
     """
 
     def __init__(self, contestant: Contestant, graph: Path, log: Path) -> None:
         self.contestant = contestant
         self._port = _free_port()
         self._clients: list[Partner] = []
+        self.idle_cores = 0.0
         script = _HERE / "servers" / contestant.script
         command = [str(contestant.python), str(script), str(graph), str(self._port)]
         with log.open("wb") as file:
@@ -157,13 +164,37 @@ class Standing:
                 time.sleep(0.5)
             else:
                 self._clients = [self._client() for _ in range(CLIENTS)]
+                self._settle()
                 return
             finally:
                 client.close()
         raise TimeoutError(f"{self.contestant.name} does not answer")
 
+    def _settle(self) -> None:
+        """Measure it at rest, and put it to sleep."""
+        time.sleep(_SETTLE_S)
+        spent_s = cpu_s(self._process.pid)
+        time.sleep(_SETTLE_S)
+        self.idle_cores = (cpu_s(self._process.pid) - spent_s) / _SETTLE_S
+        self._signal(signal.SIGSTOP)
+
+    def _signal(self, number: signal.Signals) -> None:
+        for pid in family(self._process.pid):
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
+
     def turn(self, request: Path, load: Load, seconds: float) -> Turn:
-        """Return what it does under ``load`` for so many seconds."""
+        """Return what it does under ``load`` for so many seconds.
+
+        It sleeps before and after: some are busy while nobody asks, at the cost of the others.
+        """
+        self._signal(signal.SIGCONT)
+        try:
+            return self._turn(request, load, seconds)
+        finally:
+            self._signal(signal.SIGSTOP)
+
+    def _turn(self, request: Path, load: Load, seconds: float) -> Turn:
         spent_s = cpu_s(self._process.pid)
         for client in self._clients:
             client.ask(request=str(request), lanes=load.lanes, seconds=seconds)
@@ -186,6 +217,7 @@ class Standing:
         """End it, and whatever it has started."""
         for client in self._clients:
             client.close()
+        self._signal(signal.SIGCONT)
         processes = list(family(self._process.pid))
         self._process.send_signal(signal.SIGTERM)
         try:
@@ -218,13 +250,17 @@ def started(
                 absent[contestant.name] = f"there is no {contestant.python}"
                 continue
             log = folder / f"{contestant.script}.log"
-            standing.append(Standing(contestant, graph, log))
-            try:
-                standing[-1].wait_ready(requests[contestant.wire])
-            except TimeoutError as error:
-                standing.pop().stop()
-                last = log.read_text(errors="replace").strip().splitlines()[-1:]
-                absent[contestant.name] = f"{error}: {' '.join(last)}"
+            for _ in range(_ATTEMPTS):
+                standing.append(Standing(contestant, graph, log))
+                try:
+                    standing[-1].wait_ready(requests[contestant.wire])
+                except TimeoutError as error:
+                    standing.pop().stop()
+                    last = log.read_text(errors="replace").strip().splitlines()[-1:]
+                    absent[contestant.name] = f"{error}: {' '.join(last)}"
+                else:
+                    absent.pop(contestant.name, None)
+                    break
         yield standing, absent
     finally:
         for each in standing:

@@ -18,8 +18,15 @@ _COLUMNS = {
     "clients %": "clients' share %",
     "median ms": "median ms",
     "p99 ms": "p99 ms",
+    "idle cores": "idle cores",
 }
-_FORMATS = {"of alone": ".2f", "ours/it": ".2f", "server ms": ".3f", "clients ms": ".3f"}
+_FORMATS = {
+    "of alone": ".2f",
+    "ours/it": ".2f",
+    "server ms": ".3f",
+    "clients ms": ".3f",
+    "idle cores": ".2f",
+}
 
 Row = Mapping[str, float | str]
 
@@ -63,6 +70,8 @@ of `benchmarks/contest/requirements.txt`.
 - **clients' CPU ms**, **share**: what the clients spend on a request, beside the server, and how
   much that is of both. They have the same cores as the server, so where those are all taken, pace
   is what remains. A client of HTTP is cheaper here than one of gRPC.
+- **idle cores**: what the server keeps busy while nobody asks it anything. Whoever has no turn
+  sleeps (SIGSTOP), so that this is at nobody's cost.
 - KServe's Python server computes request by request: it leaves batching to an agent in a cluster.
 
 On {os.cpu_count()} cores, with a load of {os.getloadavg()[0]:.0f} from this and from elsewhere.

@@ -5,6 +5,7 @@ It speaks the Open Inference Protocol over gRPC.
 It batches nothing by itself: KServe leaves that to an agent beside it, in a cluster.
 """
 
+import logging
 import socket
 import sys
 
@@ -42,6 +43,8 @@ def main() -> None:
         workers=1,
         enable_latency_logging=False,
     )
+    # It would write a line for every request.
+    logging.getLogger("kserve").setLevel(logging.WARNING)
     server.start([Contestant(sys.argv[1], *sys.argv[3:] or ["global"])])
 
 
