@@ -6,15 +6,19 @@ import onnxruntime
 import pytest
 from micro_pairs import SIDE, needs_tflm, pictures
 from onnx import TensorProto, helper, numpy_helper
+from torch import nn
 
 from hybridge.design.export.int8_program import translate
+from hybridge.design.export.onnx import freeze
 from hybridge.design.export.onnx_steps import read_steps
 from hybridge.design.export.tflite_file import TFLiteFile
 from hybridge.design.export.tflm_run import MicroInterpreter
+from hybridge.design.nets.network import PixelNetwork
+from hybridge.design.nets.scaled import ScaledDown
 from hybridge.errors import ConfigError
 from hybridge.hashing import hash_bytes
 from hybridge.plan.program import Program
-from hybridge.plan.tensors import TensorSpec
+from hybridge.plan.tensors import Geometry, TensorSpec
 
 CHANNELS, CLASSES = 6, 5
 node = helper.make_node
@@ -195,4 +199,15 @@ _POOLED = {"kernel_shape": [3, 3], "strides": [1, 1], "pads": [1] * 4}
 def test_what_cannot_be_written_is_named_with_the_way_round(odd, why, tmp_path):
     steps = read_steps(program(tmp_path, ([odd], [])), pictures(2))
     with pytest.raises(ConfigError, match=rf"node 'curl'.*{why}.*--target cortex-m"):
+        translate(steps, TFLiteFile("base"), "logits")
+
+
+def test_a_base_that_scales_images_down_inside_is_told_what_to_do(tmp_path):
+    network = nn.Sequential(ScaledDown(SIDE, 8), nn.Flatten(), nn.Linear(3 * 64, CLASSES))
+    base = PixelNetwork(network, (0.49, 0.48, 0.40), (0.25, 0.25, 0.25)).eval()
+    pixels = TensorSpec(name="pixels", dtype="uint8", shape=(SIDE, SIDE, 3))
+    geometry = Geometry(height=SIDE, width=SIDE)
+    made = freeze(base, "base", pixels, ("logits",), geometry, tmp_path)
+    steps = read_steps(made, pictures(2))
+    with pytest.raises(ConfigError, match=r"scaled_to.*data\.geometry.*--target cortex-m"):
         translate(steps, TFLiteFile("base"), "logits")

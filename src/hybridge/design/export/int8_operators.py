@@ -18,6 +18,7 @@ from hybridge.design.export.translation import (
     operator,
     unsupported,
 )
+from hybridge.errors import ConfigError
 
 #: Where an axis of an ONNX value stands when channels are last.
 _LAST = (0, 3, 1, 2)
@@ -138,6 +139,13 @@ def _pool(run: Translation, step: Step) -> Value:
 @operator("Reshape", "Flatten", "Squeeze", "Gather")
 def _view(run: Translation, step: Step) -> Value:
     """Take a tensor as a vector, or back: nothing is written, since no number moves."""
+    if isinstance(run.values[step.inputs[0]], Scaled) and step.kind == "Gather":
+        raise ConfigError(
+            f"node {step.name!r} scales images down inside the base (its option scaled_to), for "
+            "which TensorFlow Lite for Microcontrollers has no kernel in integers: take a base "
+            "without it, trained on images of that size (the recipe's data.geometry), or export it "
+            "with --target cortex-m"
+        )
     reads, shape = integers(run, step.inputs[0]), run.steps.shapes[step.output]
     if step.kind == "Gather" and not _takes_all(run.steps.constants.get(step.inputs[1]), reads):
         raise unsupported(step, "numbers are picked from a tensor")

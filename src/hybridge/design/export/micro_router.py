@@ -141,7 +141,7 @@ def build_micro_router(parts: RouterParts, least_logit: float) -> MicroRouter:
     if parts.measure == "entropy":
         raise ConfigError(
             "this router starts from the logarithm of the entropy, which hinges cannot follow down "
-            "to 0; train it with router.start: scratch, or name top1 or margin as its confidence"
+            "to 0: train it with router.start: scratch, or export it with --target cortex-m"
         )
     layers = _Layers()
     count = parts.class_count
