@@ -2,7 +2,7 @@
 
 `hybridge serve` and an edge that keeps a decision log are processes of their own. Every 5,000
 requests it is noted what each holds; a straight line through what comes after the first tenth, in
-which caches and pools fill, says how much they grow.
+which caches and pools fill, says how much they grow. The edge loads neither torch nor onnx.
 
     python benchmarks/memory.py --page docs/results/throughput.md
 """
@@ -13,13 +13,12 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from common import Row, report
 from contest.processes import resident_bytes
 from pages.section import put
 from pages.table import table
@@ -31,7 +30,8 @@ from hybridge.runtime.edge.grpc import GrpcTransport
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
 
-from outages.bundles import make_stage
+#: What a table shows, by column.
+Row = Mapping[str, float | str]
 
 EVERY = 5000
 #: Requests that the edge is asked at once.
@@ -67,6 +67,8 @@ def process(*command: object) -> Iterator["subprocess.Popen[str]"]:
 
 def measure(requests: int, folder: Path) -> tuple[np.ndarray, int]:
     """Return bytes ``(readings, 2)`` of server and edge, and how many answers were the cloud's."""
+    from outages.bundles import make_stage
+
     stage = make_stage(folder)
     np.save(folder / "inputs.npy", stage.inputs)
     readings, came = [], 0
@@ -123,6 +125,8 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as folder:
         readings, came = measure(settings.requests, Path(folder))
+    from common import report
+
     found = rows(readings)
     settings.rounds, settings.seed = settings.requests, 0
     report("Memory", found, settings)
