@@ -20,7 +20,7 @@ def script():
 
 def test_a_page_has_tables_findings_and_charts(script):
     page = script.with_parts(script.HEAD, [summary()])
-    assert "| vgg11_cifar | as they are | emulated | surgery | 25.0 % | 0.50 | +8.2 |" in page
+    assert "| vgg11-tree | as they are | emulated | surgery | 25.0 % | 0.50 | +8.2 |" in page
     for title in ("## vgg11-tree", "(table III)", "(table IV)", "(table V)", "### Searchers"):
         assert title in page
     assert [name for name, _ in script.charts(summary()) if f"({name})" not in page] == []

@@ -52,7 +52,7 @@ def write_page(
         f"""# Throughput
 
 ```bash
-python benchmarks/throughput.py --page docs/results/throughput.md
+make throughput
 ```
 
 The same ONNX file behind each server, the same two client processes before it, one run, turns of
