@@ -2,9 +2,13 @@
 
 import numpy as np
 import pytest
+import torch
 
 from hybridge.data.dataset import ArrayDataset
+from hybridge.design.nets.network import build
+from hybridge.design.nets.weights import save_weights
 from hybridge.errors import InfeasibleError
+from hybridge.links.link import link_named
 from hybridge.recipes import pair
 from hybridge.recipes.pair import run, shuffled
 from hybridge.recipes.pair_networks import calibration_images
@@ -94,3 +98,38 @@ def test_the_first_images_that_calibrate_are_drawn_at_random(root):
     np.testing.assert_array_equal(few.labels, many.labels[:4])
     stored = recipe.data.train.open(recipe.geometry(), root)
     assert many.labels.tolist() != stored.labels.tolist()
+
+
+def test_time_is_that_of_sending_what_a_bundle_sends(searched):
+    around = {"device": "xiaomi-mi6x", "cloud": "v100", "link": "lora-1mbps"}
+    options = {
+        "search__limits": [{"latency_ms": 500}],
+        "search__surroundings": around,
+        "search__methods": ["smallest + largest"],
+    }
+    noise = searched(**options, hybrid=None).found[0]
+    link = link_named("lora-1mbps")
+    assert noise.within
+    assert noise.sent["latency_ms"] > link.transfer_ms(28 * 28)  # WebP of noise, in three colours
+    options["search__methods"] = ["pair"]
+    raw = searched(**options, hybrid__deploy={"codec": "raw"}).found[0]
+    assert raw.sent["latency_ms"] == pytest.approx(link.transfer_ms(28 * 28), rel=0.05)
+
+
+def test_a_base_for_a_given_global(searched, root):
+    torch.manual_seed(0)
+    given = {"network": "elastic_small", "options": {"channels": 1}, "mean": [0.5], "std": [0.3]}
+    network = build("elastic_small", 3, channels=1)
+    save_weights(network, root / "given.safetensors")
+    done = searched(
+        search__adapt_to=given | {"weights": "given.safetensors"},
+        search__limits=[{"macs_m": 6}],
+        search__methods=["pair", "smallest + largest"],
+        hybrid=None,
+    )
+    assert {str(found.pair.global_) for found in done.found} == {"elastic_small"}
+    pair = done.found[0]
+    assert pair.within
+    assert pair.macs_m == pytest.approx(
+        pair.kept["macs_m"] + pair.point.query_rate * pair.sent["macs_m"]
+    )

@@ -19,15 +19,18 @@ from hybridge.design.supernet.costs import footprint, router_layers
 from hybridge.design.supernet.evaluate import Answers, Evaluator, Images
 from hybridge.design.supernet.limits import Amounts, Costs, Limits
 from hybridge.design.supernet.pairs import Pair, PairPoint, PairProblem, Part
-from hybridge.design.supernet.sides import GivenNetwork, Network, Side, Subnets
+from hybridge.design.supernet.sides import GivenNetwork, Side, Subnets
 from hybridge.design.train.outputs import keep_outputs
 from hybridge.design.train.processes import own_device
 from hybridge.errors import ConfigError, InfeasibleError
 from hybridge.plan.layers import total_macs
-from hybridge.recipes import supernet as supernets
+from hybridge.recipes.pair_costs import mean_payload_bytes
 from hybridge.recipes.pair_networks import calibration_images
 from hybridge.recipes.pair_schema import Method, PairRecipe
+from hybridge.recipes.schema import DeployConfig
+from hybridge.recipes.supernet import find_supernet
 from hybridge.recipes.training import read_weights_of
+from hybridge.report.pair_tables import limits_text
 
 Memo = dict[Part, Measured[Answers]]
 #: Pairs that are screened until random ones within the limit are given up.
@@ -45,6 +48,7 @@ class Found:
         pair: Which.
         point: How it does on the validation images, under the agreement oracle.
         macs_m: Mean multiply-accumulates of an input, in millions, router included.
+        within: Whether that is within the limits; two networks that are given may not be.
         kept: What an input costs that is kept.
         sent: What an input costs beyond that where it is sent.
         result: Of the search, where there was one.
@@ -56,6 +60,7 @@ class Found:
     pair: Pair
     point: PairPoint
     macs_m: float
+    within: bool
     kept: Amounts
     sent: Amounts
     result: SearchResult[Trial[Pair]] | None = None
@@ -115,11 +120,9 @@ def run(recipe: PairRecipe, root: Path, folder: Path) -> PairRun:
 
 
 def trained_supernet(recipe: PairRecipe, root: Path, folder: Path) -> PixelNetwork:
-    """Return the supernet, from its own folder where it has been trained by the same recipe."""
+    """Return the supernet: public, or from its own folder, or trained into that."""
     own = folder.absolute().parent / recipe.supernet.name
-    if (own / supernets.WEIGHTS).exists():
-        return supernets.load_supernet(recipe.supernet, own)
-    return supernets.run(recipe.supernet, root, own).network
+    return find_supernet(recipe.supernet, root, own)
 
 
 class _Searches:
@@ -140,8 +143,10 @@ class _Searches:
             self.global_ = self._given(validation, root)
         around = None if settings.surroundings is None else settings.surroundings.look_up()
         fitted = None if recipe.hybrid is None else recipe.hybrid.router
+        deploy = DeployConfig() if recipe.hybrid is None else recipe.hybrid.deploy
+        payload = None if around is None else mean_payload_bytes(deploy.codec, validation)
         self.router = router_layers(validation.class_count, fitted)
-        self.costs = [Costs(limits, around, router=self.router) for limits in settings.limits]
+        self.costs = [Costs(each, around, payload, self.router) for each in settings.limits]
         self.memo: Memo = {}
 
     def _given(self, validation: Dataset, root: Path) -> GivenNetwork:
@@ -198,7 +203,8 @@ class _Searches:
             case "random":
                 return self._random(problem, number)
             case _:
-                return [self._judged(problem, method, 1, Pair(*_ends(problem)))]
+                ends = Pair(problem.smallest.base, problem.largest.global_)
+                return [self._judged(problem, method, 1, ends)]
 
     def _searched(self, problem: PairProblem, method: Method) -> Found:
         limits = problem.costs.limits
@@ -209,7 +215,7 @@ class _Searches:
             self.memo,
             counts=lambda trial: trial.rung == problem.top,
             workers=self.workers,
-            what=f"searching a {method} within {_named(limits)}",
+            what=f"searching a {method} within {limits_text(limits.given)}",
         )
         return self._found(problem, method, 1, result.best, result)
 
@@ -253,6 +259,7 @@ class _Searches:
             pair,
             point,
             self._macs_m(problem, pair, point.query_rate),
+            problem.costs.allow(point.costs),
             problem.kept(pair),
             problem.sent(pair),
             result,
@@ -279,7 +286,7 @@ class _Searches:
             self.memo,
             counts=lambda trial: trial.rung == problem.top,
             workers=self.workers,
-            what=f"searching the front within {_named(problem.costs.limits)}",
+            what=f"searching the front within {limits_text(problem.costs.limits.given)}",
         )
         return front.points
 
@@ -287,12 +294,3 @@ class _Searches:
 def shuffled(dataset: Dataset, seed: int) -> Dataset:
     """Return a dataset in an order that the seed draws, so that its first images are like all."""
     return subset(dataset, np.random.default_rng(seed).permutation(len(dataset)))
-
-
-def _ends(problem: PairProblem) -> tuple[Network, Network | None]:
-    """Return the smallest base and the largest global."""
-    return problem.smallest.base, problem.largest.global_
-
-
-def _named(limits: Limits) -> str:
-    return ", ".join(f"{name} {value:g}" for name, value in limits.given.items())

@@ -1,7 +1,10 @@
 """What a recipe of a joint search says, and what can be known of it before anything runs."""
 
+import math
+from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -12,12 +15,14 @@ from hybridge.design.query.evaluate import EvaluateSettings
 from hybridge.design.query.router import RouterSettings
 from hybridge.design.search.evolve import EvolutionSettings
 from hybridge.design.search.front import FrontSettings
+from hybridge.design.supernet.costs import Footprint, footprint
 from hybridge.design.supernet.evaluate import RUNGS, Rung
 from hybridge.design.supernet.limits import Limits
 from hybridge.design.train.settings import TrainSettings
-from hybridge.errors import HybridgeError
-from hybridge.plan.tensors import Frozen
+from hybridge.errors import HybridgeError, MissingExtraError
+from hybridge.plan.tensors import Frozen, Geometry
 from hybridge.recipes.networks import NetworkConfig
+from hybridge.recipes.pair_costs import limit_faults
 from hybridge.recipes.schema import DataConfig, DeployConfig, HybridRecipe
 from hybridge.recipes.supernet_schema import SupernetRecipe
 
@@ -31,7 +36,8 @@ class SearchConfig(Frozen):
         limits: What a pair may cost; each entry is a search of its own.
         surroundings: Device, server and link, where time or energy is limited.
         evolution: How candidates evolve.
-        rungs: How exactly they are evaluated, from the screening to what counts.
+        rungs: How exactly they are evaluated, from the screening to what counts, each on at least
+            as many images as the one before.
         methods: What is found for every limit: a ``pair`` by search; ``single``, one network by
             the same search; ``random``, pairs drawn within the limit; ``smallest + largest``.
         random_pairs: Number of random pairs.
@@ -50,6 +56,22 @@ class SearchConfig(Frozen):
     adapt_to: NetworkConfig | None = None
     front: FrontSettings | None = None
     workers: int = Field(default=0, ge=0)
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        _check_distinct("limits", [str(each.given) for each in self.limits])
+        _check_distinct("methods", self.methods)
+        if not self.methods and self.front is None:
+            raise ValueError("expected a method at least, or 'front'; got neither")
+        for counts in (
+            [rung.calibration_images for rung in self.rungs],
+            [rung.validation_images or math.inf for rung in self.rungs],
+        ):
+            if counts != sorted(counts):
+                raise ValueError(
+                    f"expected rungs from few images to many, got {counts}; the last is what counts"
+                )
+        return self
 
 
 class HybridConfig(Frozen):
@@ -79,6 +101,17 @@ class HybridConfig(Frozen):
     evaluate: EvaluateSettings = EvaluateSettings()
     deploy: DeployConfig = DeployConfig()
 
+    @model_validator(mode="after")
+    def _modes_once(self) -> Self:
+        _check_distinct("modes", self.modes)
+        return self
+
+
+def _check_distinct(key: str, values: Sequence[str]) -> None:
+    twice = sorted({value for value in values if values.count(value) > 1})
+    if twice:
+        raise ValueError(f"expected each of {key} once, got {', '.join(twice)} twice")
+
 
 class PairRecipe(Frozen):
     """A supernet in, hybrids of its best pairs out (selective query, algorithm 1).
@@ -87,7 +120,8 @@ class PairRecipe(Frozen):
         name: Of the search; also names its folder of results.
         seed: Of everything.
         supernet: What networks are taken from, and how it is trained; one that
-            ``hybridge supernet train`` has left beside the folder of this run is taken as it is.
+            ``hybridge supernet train`` has left beside the folder of this run is taken as it is,
+            and one with ``weights`` is public.
         search: How pairs are searched. They are judged on the supernet's validation images.
         hybrid: How they are made hybrids; None leaves that out.
     """
@@ -99,7 +133,7 @@ class PairRecipe(Frozen):
     hybrid: HybridConfig | None = None
 
     @model_validator(mode="after")
-    def _names(self) -> "PairRecipe":
+    def _names(self) -> Self:
         if self.name == self.supernet.name:
             raise ValueError(f"expected two names for search and supernet, got {self.name!r} twice")
         return self
@@ -135,30 +169,61 @@ class PairRecipe(Frozen):
             root: Folder that data paths start from.
         """
         found = [f"supernet.{fault}" for fault in self.supernet.faults(root)]
-        if self.search.surroundings is not None:
-            try:
-                self.search.surroundings.look_up()
-            except HybridgeError as error:
-                found.append(f"search.surroundings: {error}")
+        known = not found  # else there is no family, or no image, to count with
         found += self._methods_faults()
-        if self.search.adapt_to is not None:
-            given = self.search.adapt_to
-            count = self.supernet.data.train.class_count(root)
-            faults = given.faults(root, self.supernet.geometry(), count, embeds=False)
-            found += [f"search.adapt_to: {fault}" for fault in faults]
-            if given.weights is None:
-                found.append("search.adapt_to: give the 'weights' of a global that is given")
+        if known and self.search.adapt_to is not None:
+            given = self._given_faults(self.search.adapt_to, root)
+            found, known = found + given, not given
+        if known:
+            found += self._limits_faults(root)
         if self.hybrid is not None:
             found += self._hybrid_faults(self.hybrid, root)
         return found
 
     def _methods_faults(self) -> list[str]:
+        found = []
         if self.hybrid is not None and "pair" not in self.search.methods:
-            return ["search.methods: hybrids are made of the pair that was found; add 'pair'"]
-        return []
+            found.append("search.methods: hybrids are made of the pair that was found; add 'pair'")
+        if self.search.workers and find_spec("ray") is None:
+            found.append(f"search.workers: {MissingExtraError('ray', 'ray')}")
+        return found
+
+    def _given_faults(self, given: NetworkConfig, root: Path) -> list[str]:
+        """Return why a global that is given cannot be used as it is."""
+        count = self.supernet.data.train.class_count(root)
+        found = given.faults(root, self.supernet.geometry(), count, embeds=False)
+        if given.weights is None:
+            found.append("give the 'weights' of a global that is given")
+        elif not (root / given.weights).exists():
+            found.append(
+                f"there is no {root / given.weights}; set HYBRIDGE_DATA to the folder of data"
+            )
+        if given.finetune is not None:
+            found.append("a global that is given is not trained on: leave 'finetune' out")
+        return [f"search.adapt_to: {fault}" for fault in found]
+
+    def _limits_faults(self, root: Path) -> list[str]:
+        surroundings, given = self.search.surroundings, self.search.adapt_to
+        geometry = self.supernet.geometry()
+        # Where nobody says so there are two classes at least.
+        count = self.supernet.data.train.class_count(root) or 2
+        try:
+            return limit_faults(
+                self.search.limits,
+                None if surroundings is None else surroundings.look_up(),
+                self.supernet.elastic(),
+                self.supernet.resolutions(),
+                count,
+                geometry.channels,
+                None if self.hybrid is None else self.hybrid.router,
+                None if given is None else _footprint_of(given, geometry, count),
+            )
+        except HybridgeError as error:
+            return [f"search.surroundings: {error}"]
 
     def _hybrid_faults(self, hybrid: HybridConfig, root: Path) -> list[str]:
         found = self._overlaps(hybrid)
+        found += [f"hybrid.deploy.{fault}" for fault in hybrid.deploy.unknown_names()]
         for key in ("held_out", "router_images"):
             path = getattr(getattr(hybrid, key), "path", None)
             if path is not None and not (root / path).exists():
@@ -193,3 +258,8 @@ class PairRecipe(Frozen):
             ]
             named.append((f"hybrid.{key}", source))
         return found
+
+
+def _footprint_of(given: NetworkConfig, geometry: Geometry, class_count: int) -> Footprint:
+    network = given.outline(class_count, geometry).network
+    return footprint(network, (geometry.channels, geometry.height, geometry.width))

@@ -35,7 +35,7 @@ def summarise(done: PairRun, made: Hybrids | None = None) -> Row:
         "pairs": [_row(found) for found in done.found if found.method == "pair"],
         "networks": [_row(found) for found in done.found if found.method != "pair"],
         "left_out": [
-            {**_limits(limits.given), "method": method, "why": why}
+            {"limits": limits.given, "method": method, "why": why}
             for limits, method, why in done.left_out
         ],
         "architectures_evaluated": done.architectures_evaluated,
@@ -45,7 +45,7 @@ def summarise(done: PairRun, made: Hybrids | None = None) -> Row:
         "searches": [_search(found) for found in searched],
         "fronts": [
             {
-                **_limits(limits.given),
+                "limits": limits.given,
                 "points": [
                     {
                         "base": str(point.candidate.base),
@@ -64,14 +64,10 @@ def summarise(done: PairRun, made: Hybrids | None = None) -> Row:
     return summary
 
 
-def _limits(given: dict[str, float]) -> Row:
-    return {"limits": given}
-
-
 def _row(found: Found) -> Row:
     global_ = found.pair.global_
     return {
-        **_limits(found.limits.given),
+        "limits": found.limits.given,
         "method": found.method,
         "number": found.number,
         "base": str(found.pair.base),
@@ -80,6 +76,7 @@ def _row(found: Found) -> Row:
         "base_accuracy": 100 * found.point.base_accuracy,
         "query_rate": found.point.query_rate,
         "macs_m": found.macs_m,
+        "within_limits": found.within,
         **{name: cost for name, cost in found.point.costs.items() if name != "macs_m"},
     }
 
@@ -89,7 +86,7 @@ def _search(found: Found) -> Row:
     assert result is not None
     tally = result.tally
     return {
-        **_limits(found.limits.given),
+        "limits": found.limits.given,
         "method": found.method,
         "score": 100 * found.point.accuracy,
         "evaluations": tally.evaluations,
@@ -97,7 +94,7 @@ def _search(found: Found) -> Row:
         "candidates_scored_per_second": tally.candidates_per_second,
         "seconds": tally.scoring_seconds + tally.measuring_seconds,
         "times_faster_than_afresh": tally.times_faster,
-        "curve": [[row.candidates, 100 * row.score] for row in _rises(result.history)],
+        "curve": [[row.candidates, round(100 * row.score, 3)] for row in _rises(result.history)],
     }
 
 
@@ -123,7 +120,7 @@ def hybrids_summary(made: Hybrids) -> Row:
         "hybrids": rows,
         "singles": [
             {
-                **_limits(single.found.limits.given),
+                "limits": single.found.limits.given,
                 "network": str(single.found.pair.base),
                 "accuracy": 100 * single.accuracy,
                 "macs_m": single.found.macs_m,
@@ -147,7 +144,7 @@ def _hybrid_rows(seeds: list[MadeHybrid]) -> list[Row]:
         evaluations = [each.run.evaluation for each in seeds]
         rows.append(
             {
-                **_limits(first.found.limits.given),
+                "limits": first.found.limits.given,
                 "method": first.found.method,
                 "number": first.found.number,
                 "base": str(first.found.pair.base),

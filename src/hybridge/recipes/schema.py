@@ -52,6 +52,22 @@ class DeployConfig(Frozen):
     codec: str = "webp"
     surroundings: Surroundings = Surroundings()
 
+    def unknown_names(self) -> list[str]:
+        """Return which names of codec, devices and link no registry knows, and the key of each."""
+        found, around = [], self.surroundings
+        lookups: list[tuple[str, Callable[[str], object], str]] = [
+            ("codec", codec_named, self.codec),
+            ("surroundings.device", device_named, around.device),
+            ("surroundings.cloud", device_named, around.cloud),
+            ("surroundings.link", link_named, around.link),
+        ]
+        for key, lookup, name in lookups:
+            try:
+                lookup(name)
+            except HybridgeError as error:
+                found.append(f"{key}: {error}")
+        return found
+
 
 #: Sources of which no two may share images.
 SOURCE_PAIRS = (("train", "held_out"), ("router", "held_out"), ("train", "router"))
@@ -97,28 +113,14 @@ class HybridRecipe(Frozen):
         Args:
             root: Folder that data paths start from.
         """
-        found = [*self._unknown_names(), *self._missing_parts(), *self._overlaps()]
+        found = [f"deploy.{fault}" for fault in self.deploy.unknown_names()]
+        found += [*self._missing_parts(), *self._overlaps()]
         for what, file in self._files():
             if not (root / file).exists():
                 found.append(
                     f"{what}: there is no {root / file}; set HYBRIDGE_DATA to the folder of data"
                 )
         return found + self._network_faults(root)
-
-    def _unknown_names(self) -> list[str]:
-        found, around = [], self.deploy.surroundings
-        lookups: list[tuple[str, Callable[[str], object], str]] = [
-            ("deploy.codec", codec_named, self.deploy.codec),
-            ("deploy.surroundings.device", device_named, around.device),
-            ("deploy.surroundings.cloud", device_named, around.cloud),
-            ("deploy.surroundings.link", link_named, around.link),
-        ]
-        for key, lookup, name in lookups:
-            try:
-                lookup(name)
-            except HybridgeError as error:
-                found.append(f"{key}: {error}")
-        return found
 
     def _network_faults(self, root: Path) -> list[str]:
         found = []

@@ -11,9 +11,9 @@ from hybridge.report.tables import Column, Table
 Row = dict[str, Any]
 
 
-def limits_text(given: dict[str, float]) -> str:
-    """Return limits as a table has them."""
-    return ", ".join(f"{name} {value:g}" for name, value in given.items())
+def limits_text(given: dict[str, float], digits: int = 6) -> str:
+    """Return limits, or what is spent of them, as a table has them."""
+    return ", ".join(f"{name} {value:.{digits}g}" for name, value in given.items())
 
 
 def networks_table(summary: Row) -> Table:
@@ -27,6 +27,8 @@ def networks_table(summary: Row) -> Table:
         Column("Base alone", "percent"),
         Column("Sent", "percent"),
         Column("MACs", "count"),
+        Column("Cost"),
+        Column("Within"),
     ]
     rows = [
         [
@@ -38,6 +40,8 @@ def networks_table(summary: Row) -> Table:
             row["base_accuracy"] / 100,
             row["query_rate"],
             1e6 * row["macs_m"],
+            limits_text({name: row[name] for name in row["limits"]}, digits=4),
+            "yes" if row["within_limits"] else "no",
         ]
         for row in [*summary["pairs"], *summary["networks"]]
     ]
@@ -62,38 +66,46 @@ def hybrids_table(summary: Row) -> Table:
         Column("Base", "percent"),
         Column("Global", "percent"),
     ]
-    rows: list[list[Any]] = [
-        [
-            limits_text(row["limits"]),
-            row["method"],
-            row["mode"],
-            row["decided_by"] + (", fused" if row["fused"] else ""),
-            row["coverage"],
-            1e6 * row["macs_m"],
-            row["accuracy"] / 100,
-            row["accuracy_std"] / 100,
-            row["base_accuracy"] / 100,
-            row["global_accuracy"] / 100,
-        ]
+    rows: list[tuple[dict[str, float], list[Any]]] = [
+        (
+            row["limits"],
+            [
+                limits_text(row["limits"]),
+                row["method"],
+                row["mode"],
+                row["decided_by"] + (", fused" if row["fused"] else ""),
+                row["coverage"],
+                1e6 * row["macs_m"],
+                row["accuracy"] / 100,
+                row["accuracy_std"] / 100,
+                row["base_accuracy"] / 100,
+                row["global_accuracy"] / 100,
+            ],
+        )
         for row in summary["hybrids"]
     ]
     rows += [
-        [
-            limits_text(row["limits"]),
-            "single network",
-            "",
-            "",
-            1.0,
-            1e6 * row["macs_m"],
-            row["accuracy"] / 100,
-            None,
-            None,
-            None,
-        ]
+        (
+            row["limits"],
+            [
+                limits_text(row["limits"]),
+                "single network",
+                "",
+                "",
+                1.0,
+                1e6 * row["macs_m"],
+                row["accuracy"] / 100,
+                None,
+                None,
+                None,
+            ],
+        )
         for row in summary["singles"]
     ]
-    rows.sort(key=lambda row: str(row[0]))
-    return Table(columns, rows, "As hybrids that spend the limit, on the held-out images")
+    rows.sort(key=lambda row: tuple(row[0].items()))
+    return Table(
+        columns, [row for _, row in rows], "As hybrids that spend the limit, on the held-out images"
+    )
 
 
 def speed_lines(summary: Row) -> list[str]:

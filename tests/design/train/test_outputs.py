@@ -5,6 +5,7 @@ from torch import nn
 
 from hybridge.data.dataset import ArrayDataset, subset
 from hybridge.design.nets import PixelNetwork, build
+from hybridge.design.nets.parts import Block, MBConv
 from hybridge.design.store import Store
 from hybridge.design.train import outputs as module
 from hybridge.design.train.outputs import compute_outputs, hash_network, keep_outputs
@@ -72,3 +73,14 @@ def test_one_set_of_weights_in_two_networks_has_two_hashes():
 def test_accuracy_counts_what_is_right():
     found = module.Outputs(np.eye(4, dtype=np.float32), None)
     assert found.accuracy(np.array([0, 1, 2, 0])) == 0.75
+
+
+def test_what_has_no_weights_tells_networks_apart_too():
+    """The resolution that images are scaled to, and what a block adds to what it computes."""
+    first = build("elastic_small", 3, scaled_to=24)
+    other = build("elastic_small", 3, scaled_to=28)
+    other.load_state_dict(first.state_dict())
+    assert hash_network(first) != hash_network(other)
+    adds, plain = MBConv(Block(8, 24, 8, 3)), MBConv(Block(8, 24, 8, 3, skips=False))
+    plain.load_state_dict(adds.state_dict())
+    assert hash_network(adds) != hash_network(plain)

@@ -4,7 +4,7 @@ Letters: ``B`` batch, ``C`` channels, ``H`` height, ``W`` width.
 """
 
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from torch import Tensor, nn
@@ -108,6 +108,7 @@ class MBConv(nn.Module):
     def __init__(self, block: Block) -> None:
         super().__init__()
         self.residual = block.residual
+        self._could_be_residual = replace(block, skips=True).residual
         self.expand: nn.Module | None = None
         if block.middle != block.in_channels:
             self.expand = convolution(block.in_channels, block.middle, act=block.act)
@@ -123,6 +124,10 @@ class MBConv(nn.Module):
         if block.squeeze is not None:
             self.squeeze = SqueezeExcite(block.middle, block.squeeze)
         self.project = convolution(block.middle, block.out_channels)
+
+    def extra_repr(self) -> str:
+        """Say what weights do not: that a block adds nothing whose shapes would allow it."""
+        return "" if self.residual == self._could_be_residual else f"residual={self.residual}"
 
     def forward(self, maps: Tensor) -> Tensor:
         """Return feature maps ``(B, C', H', W')`` of ``(B, C, H, W)``."""

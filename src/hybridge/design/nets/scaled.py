@@ -37,6 +37,10 @@ class ScaledDown(nn.Module):
     indices: Tensor
     weights: Tensor
 
+    def extra_repr(self) -> str:
+        """Say what it is made for: it has no weights that would tell."""
+        return f"{self.given}, {self.wanted}"
+
     def forward(self, images: Tensor) -> Tensor:
         """Return float images ``(B, C, given, given)`` as ``(B, C, wanted, wanted)``."""
         return self._along(self._along(images, 2), 3)

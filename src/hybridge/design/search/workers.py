@@ -1,7 +1,7 @@
 """Who measures parts: this process, or a cluster that Ray keeps, by the same code."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -136,9 +136,3 @@ def _ray() -> Any:
     except ImportError as error:
         raise MissingExtraError("ray", "ray") from error
     return ray
-
-
-WORKERS: dict[str, Callable[[int], Workers]] = {
-    "here": lambda count: InProcess(),
-    "ray": RayWorkers,
-}

@@ -16,7 +16,7 @@ from hybridge.cost.spending import Spending, mean_of, sending_ms
 from hybridge.cost.surroundings import Around
 from hybridge.cost.target import ROUNDING
 from hybridge.design.supernet.costs import Footprint
-from hybridge.errors import ConfigError
+from hybridge.errors import ConfigError, InfeasibleError
 from hybridge.plan.layers import Layer, total_macs
 from hybridge.plan.tensors import Frozen
 
@@ -134,6 +134,21 @@ class Costs:
 def joined(kept: Amounts, sent: Amounts, rate: float) -> dict[str, float]:
     """Return what an input costs on the mean of which a share ``rate`` is sent (eq. 2)."""
     return {name: amount + rate * sent.get(name, 0.0) for name, amount in kept.items()}
+
+
+def out_of_reach(limits: Limits, what: str, least: Amounts, most: Amounts) -> InfeasibleError:
+    """Return an error that says what is feasible, where not even the smallest is.
+
+    Args:
+        limits: What nothing meets.
+        what: What does not: a pair, or a network.
+        least: What the smallest costs if nothing is sent.
+        most: What the largest costs if everything is.
+    """
+    return InfeasibleError(
+        f"no {what} is within the limits, {told(limits.given)}: the smallest costs {told(least)} "
+        f"if nothing is sent, the largest {told(most)} if everything is"
+    )
 
 
 def told(amounts: Amounts) -> str:

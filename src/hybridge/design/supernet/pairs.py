@@ -17,7 +17,7 @@ import numpy as np
 from hybridge.design.search.evolve import Trial
 from hybridge.design.search.problem import Measured
 from hybridge.design.supernet.evaluate import Answers
-from hybridge.design.supernet.limits import Amounts, Costs, joined, told
+from hybridge.design.supernet.limits import Amounts, Costs, joined, out_of_reach, told
 from hybridge.design.supernet.sides import Network, Side
 from hybridge.errors import ConfigError, InfeasibleError
 
@@ -217,19 +217,17 @@ class PairProblem:
     def infeasible(self) -> InfeasibleError:
         """Return an error that says what is feasible."""
         what = "network" if self.global_ is None else "pair"
-        limits, least = told(self.costs.limits.given), self.kept(self.smallest)
+        limits, least = self.costs.limits, self.kept(self.smallest)
         small, large = (
             joined(self.kept(pair), self.sent(pair), 1.0) for pair in (self.smallest, self.largest)
         )
         if not self.costs.allow(least):
-            return InfeasibleError(
-                f"no {what} is within the limits, {limits}: the smallest costs {told(least)} if "
-                f"nothing is sent, the largest {told(large)} if everything is"
-            )
+            return out_of_reach(limits, what, least, large)
         return InfeasibleError(
-            f"no {what} that was evaluated is within the limits, {limits}: the smallest costs "
-            f"{told(least)} if nothing is sent and {told(small)} if everything is, and its "
-            f"networks agree too seldom; the largest costs {told(large)} if everything is sent"
+            f"no {what} that was evaluated is within the limits, {told(limits.given)}: the "
+            f"smallest costs {told(least)} if nothing is sent and {told(small)} if everything is, "
+            f"and its networks agree too seldom; the largest costs {told(large)} if everything is "
+            "sent"
         )
 
     def recombined(self, measures: Answered, count: int) -> list[Pair]:
