@@ -118,6 +118,8 @@ def rows(network: str, rounds: Sequence[Round]) -> list[dict[str, float | str]]:
             row["clients %"] = 100 * _median(
                 [mine / (mine + its) for mine, its in zip(client_ms, cpu_ms, strict=True)]
             )
+            both_ms = np.add(cpu_ms, client_ms)
+            row["per CPU s"] = _median(1e3 / both_ms)
             row["median ms"] = _median([turn.median_ms for turn in turns])
             row["p99 ms"] = _median([turn.p99_ms for turn in turns])
             found.append(row)
@@ -127,7 +129,9 @@ def rows(network: str, rounds: Sequence[Round]) -> list[dict[str, float | str]]:
 def _row(
     network: str, rows_: int, name: str, pace: Sequence[float], cpu_ms: Sequence[float]
 ) -> dict[str, float | str]:
-    nothing = dict.fromkeys(("ours/it", "clients ms", "clients %", "median ms", "p99 ms"), "")
+    nothing = dict.fromkeys(
+        ("ours/it", "clients ms", "clients %", "per CPU s", "median ms", "p99 ms"), ""
+    )
     return {
         "what": name,
         "network": network,
@@ -169,8 +173,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--rounds", type=int, default=4, help="turns of everybody")
-    parser.add_argument("--seconds", type=float, default=2.0, help="that count, of each turn")
+    parser.add_argument("--rounds", type=int, default=8, help="turns of everybody")
+    parser.add_argument("--seconds", type=float, default=1.0, help="that count, of each turn")
     parser.add_argument("--network", action="append", help="what is served; may be repeated")
     parser.add_argument("--seed", type=int, default=0, help="of weights and inputs")
     parser.add_argument(

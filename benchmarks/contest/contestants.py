@@ -202,7 +202,7 @@ class Standing:
         spent_s = cpu_s(self._process.pid) - spent_s
         requests = max(sum(each["requests"] for each in came), 1)
         return Turn(
-            per_s=requests / seconds,
+            per_s=sum(each["per_s"] for each in came),
             server_cpu_s=spent_s / sum(each["asked"] for each in came),
             client_cpu_s=sum(each["cpu_s"] for each in came) / requests,
             median_ms=sum(each["median_ms"] for each in came) / len(came),

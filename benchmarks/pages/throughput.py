@@ -16,6 +16,7 @@ _COLUMNS = {
     "server ms": "server's CPU ms",
     "clients ms": "clients' CPU ms",
     "clients %": "clients' share %",
+    "per CPU s": "requests a CPU second",
     "median ms": "median ms",
     "p99 ms": "p99 ms",
     "idle cores": "idle cores",
@@ -70,8 +71,12 @@ of `benchmarks/contest/requirements.txt`.
 - **clients' CPU ms**, **share**: what the clients spend on a request, beside the server, and how
   much that is of both. They have the same cores as the server, so where those are all taken, pace
   is what remains. A client of HTTP is cheaper here than one of gRPC.
+- **requests a CPU second**: of server and clients together; unlike pace, it hardly depends on what
+  else the machine does.
 - **idle cores**: what the server keeps busy while nobody asks it anything. Whoever has no turn
   sleeps (SIGSTOP), so that this is at nobody's cost.
+- Ray Serve runs optimised for throughput, with HAProxy before its replica, and gathers requests for
+  two milliseconds.
 - KServe's Python server computes request by request: it leaves batching to an agent in a cluster.
 
 On {os.cpu_count()} cores, with a load of {os.getloadavg()[0]:.0f} from this and from elsewhere.

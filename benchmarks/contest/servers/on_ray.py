@@ -7,6 +7,7 @@ event loop: without either, and with batches that do not wait, it is several tim
 import asyncio
 import os
 import signal
+import socket
 import sys
 import threading
 
@@ -40,7 +41,16 @@ class Contestant:
         return Response(logits.tobytes(), media_type="application/octet-stream")
 
 
+def _own_ports() -> None:
+    """Give what watches Ray's proxy ports that no other Ray on this machine holds."""
+    for name in ("METRICS", "STATS"):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            os.environ.setdefault(f"RAY_SERVE_HAPROXY_{name}_PORT", str(free.getsockname()[1]))
+
+
 def main() -> None:
+    _own_ports()
     stopped = threading.Event()
     ray.init(address="local", include_dashboard=False, log_to_driver=False)
     serve.start(http_options={"host": "127.0.0.1", "port": int(sys.argv[2])})
