@@ -10,16 +10,15 @@
 """
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from hybridge.design.export import firmware
 from hybridge.design.export.c_source import CSource, write_c
 from hybridge.design.export.edge_program import SCORE, EdgeProgram, edge_program
 from hybridge.design.export.firmware_project import BASE, BOTH, write_project
+from hybridge.design.export.float_session import float_session
 from hybridge.design.export.static_memory import MemoryPlan, plan_memory
 from hybridge.errors import ConfigError, SignatureError
 from hybridge.files import write_json
@@ -188,11 +187,7 @@ def _check_memory(source: CSource, plans: dict[str, MemoryPlan], memory: Memory)
 
 def _expected(program: Program, images: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
     """Return what onnxruntime says, ``(N, ...)`` flattened to ``(N, K)``, by output."""
-    options: Any = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(
-        str(program.path), options, providers=["CPUExecutionProvider"]
-    )
+    session = float_session(str(program.path))
     names = [spec.name for spec in program.outputs]
     values = session.run(names, {program.inputs[0].name: images})
     return {name: v.reshape(len(images), -1) for name, v in zip(names, values, strict=True)}

@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from hybridge.design.export.c_source import for_one_input
+from hybridge.design.export.float_session import float_session
 from hybridge.design.export.moments import moments, windows
 from hybridge.design.export.tflite_file import Array
 from hybridge.errors import ConfigError
@@ -155,13 +155,7 @@ def _seen(
     known = {value.name for value in model.graph.output}
     names = [name for node in model.graph.node for name in node.output if name]
     model.graph.output.extend(onnx.ValueInfoProto(name=n) for n in names if n not in known)
-    options: Any = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.log_severity_level = 4
-    session = onnxruntime.InferenceSession(
-        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
+    session = float_session(model.SerializeToString(), optimised=False)
     low: dict[str, Array] = {}
     high: dict[str, Array] = {}
     shapes: dict[str, tuple[int, ...]] = {}

@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from hybridge.cost.device import Device
 from hybridge.design.export.edge_program import SCORE, EdgeProgram, edge_program
+from hybridge.design.export.float_session import float_session
 from hybridge.design.export.int8_program import translate
 from hybridge.design.export.integer_layers import IntegerLayer, quantise, write_layers
 from hybridge.design.export.micro_router import build_micro_router
@@ -211,9 +211,7 @@ def _base(edge: EdgeProgram, steps: Steps, bits: Bits) -> tuple[TFLiteFile, Valu
 
 
 def _float_outputs(edge: EdgeProgram, images: NDArray[np.uint8]) -> dict[str, Array]:
-    session = onnxruntime.InferenceSession(
-        str(edge.program.path), providers=["CPUExecutionProvider"]
-    )
+    session = float_session(str(edge.program.path))
     names = edge.outputs()
     return dict(zip(names, session.run(names, {edge.program.inputs[0].name: images}), strict=True))
 

@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import onnx
 import onnx.utils
-import onnxruntime
 from numpy.typing import NDArray
 
 from hybridge.cost.device import Device
 from hybridge.design.export.c_source import for_one_input
 from hybridge.design.export.edge_program import SCORE, EdgeProgram
+from hybridge.design.export.float_session import float_session
 from hybridge.design.export.onnx_steps import LOGITS
 from hybridge.design.export.tflite_file import Array, TFLiteFile
 from hybridge.design.export.tflm_run import MicroInterpreter
@@ -124,9 +124,7 @@ def answers_of_both(
         scales: Of the integers of its logits, and of its score where there is one.
     """
     interpreter = MicroInterpreter(content, "the hybrid")
-    session = onnxruntime.InferenceSession(
-        str(edge.program.path), providers=["CPUExecutionProvider"]
-    )
+    session = float_session(str(edge.program.path))
     names = [LOGITS, SCORE][: len(scales)]
     floats: list[list[Array]] = [[] for _ in names]
     integers: list[list[Array]] = [[] for _ in names]
@@ -145,9 +143,7 @@ def answers_of_both(
 def _router_scores(edge: EdgeProgram, logits: Array) -> Array:
     """Return the float router's scores ``(N,)`` of given logits ``(N, C)``."""
     part = onnx.utils.Extractor(for_one_input(edge.program)).extract_model([LOGITS], [SCORE])
-    session = onnxruntime.InferenceSession(
-        part.SerializeToString(), providers=["CPUExecutionProvider"]
-    )
+    session = float_session(part.SerializeToString())
     given = logits.astype(np.float32)
     return np.array([session.run([SCORE], {LOGITS: one[None]})[0].item() for one in given])
 
