@@ -8,9 +8,10 @@ BIN := $(VENV)/bin
 PROTO := src/hybridge/runtime/wire/oip.proto
 # The oldest compiler that the declared protobuf reads the output of.
 PROTO_TOOLS := grpcio-tools==1.66.2 setuptools==80.9.0
-# `pairs` trains for hours, and is run by itself; others have targets of their own.
+# `pairs` trains for hours, `microcontroller` takes a bundle: both are run by themselves. Others have
+# targets of their own.
 OWN_TARGETS := fuzz faults field policies throughput interoperation memory
-NO_BENCHMARKS := $(patsubst %,benchmarks/%.py,common pairs $(OWN_TARGETS))
+NO_BENCHMARKS := $(patsubst %,benchmarks/%.py,common pairs microcontroller $(OWN_TARGETS))
 BENCHMARKS := $(filter-out $(NO_BENCHMARKS),$(wildcard benchmarks/*.py))
 # What the field test and policies are shown with.
 PAIR := runs/cifar10-resnet
