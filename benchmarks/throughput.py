@@ -173,8 +173,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--rounds", type=int, default=8, help="turns of everybody")
-    parser.add_argument("--seconds", type=float, default=1.0, help="that count, of each turn")
+    parser.add_argument("--rounds", type=int, default=5, help="turns of everybody")
+    parser.add_argument("--seconds", type=float, default=1.5, help="that count, of each turn")
     parser.add_argument("--network", action="append", help="what is served; may be repeated")
     parser.add_argument("--seed", type=int, default=0, help="of weights and inputs")
     parser.add_argument(
