@@ -15,6 +15,10 @@ from hybridge.design.export.tflm import TflmReport
 from hybridge.links.link import link_named
 from hybridge.plan.layers import Layer, total_macs
 
+_COMMAND = (
+    "python benchmarks/microcontroller.py BUNDLE --calibration parquet:train.parquet "
+    "--data parquet:test.parquet --page docs/results/microcontroller.md"
+)
 COVERAGES = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.25, 0.0)
 LINK = "lora-1mbps"
 Answers = Mapping[str, NDArray[np.float32]]
@@ -64,8 +68,7 @@ def write_page(found: Found) -> str:
     return f"""# Microcontrollers
 
 ```bash
-python benchmarks/microcontroller.py BUNDLE --calibration parquet:train.parquet \\
-    --data parquet:test.parquet --page docs/results/microcontroller.md
+{_COMMAND}
 ```
 
 A base of {total_macs(found.base) / 1e6:.2f} M MACs with its router, and a global of
