@@ -15,10 +15,6 @@ from hybridge.design.export.tflm import TflmReport
 from hybridge.links.link import link_named
 from hybridge.plan.layers import Layer, total_macs
 
-_COMMAND = (
-    "python benchmarks/microcontroller.py BUNDLE --calibration parquet:train.parquet "
-    "--data parquet:test.parquet --page docs/results/microcontroller.md"
-)
 COVERAGES = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.25, 0.0)
 LINK = "lora-1mbps"
 Answers = Mapping[str, NDArray[np.float32]]
@@ -67,9 +63,8 @@ def write_page(found: Found) -> str:
     images = len(found.cloud)
     return f"""# Microcontrollers
 
-```bash
-{_COMMAND}
-```
+Written by `benchmarks/microcontroller.py BUNDLE --calibration parquet:train.parquet --data
+parquet:test.parquet --page docs/results/microcontroller.md`.
 
 A base of {total_macs(found.base) / 1e6:.2f} M MACs with its router, and a global of
 {found.edge.asked.macs / 1e6 if found.edge.asked else 0:.1f} M MACs, over {images:,} images that
