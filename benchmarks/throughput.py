@@ -84,7 +84,9 @@ def play(
 
 
 def _turn(each: Standing, files: Requests, load: Load, seconds: float) -> Callable[[], Turn]:
-    return lambda: each.turn(files[each.contestant.wire, load.rows], load, seconds)
+    # Long requests are few, so their turns are longer.
+    lasts_s = seconds if load.rows == 1 else 2 * seconds
+    return lambda: each.turn(files[each.contestant.wire, load.rows], load, lasts_s)
 
 
 def rows(network: str, rounds: Sequence[Round]) -> list[dict[str, float | str]]:
@@ -173,7 +175,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--rounds", type=int, default=5, help="turns of everybody")
+    parser.add_argument("--rounds", type=int, default=4, help="turns of everybody")
     parser.add_argument("--seconds", type=float, default=1.5, help="that count, of each turn")
     parser.add_argument("--network", action="append", help="what is served; may be repeated")
     parser.add_argument("--seed", type=int, default=0, help="of weights and inputs")
