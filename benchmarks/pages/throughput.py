@@ -57,7 +57,8 @@ make throughput
 ```
 
 The same ONNX file behind each server, the same two client processes before it, one run, turns of
-{settings.seconds:g} s (twice that for long requests) in {settings.rounds} rounds; medians over rounds, ratios within a round.
+{settings.seconds:g} s (twice that for long requests) in {settings.rounds} rounds; medians over
+rounds, ratios within a round.
 Every server has processes of its own, a session of one thread, batches of up to 32 rows of what
 waits, and the form in which it takes bytes as they are: the Open Inference Protocol over gRPC, or
 HTTP. Each client process keeps 32 requests of 1 row in flight, or 4 of 32 rows. Versions are those
