@@ -10,29 +10,28 @@ who is not, or does not start, is left out.
 
 import argparse
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from common import PIXELS, Row, random_network, random_pixels, report
-from contest.contestants import CONTESTANTS, OURS, Bare, Load, Standing, Turn, started
+from common import PIXELS, Row, random_network, random_pixels, report, session
+from contest.contestants import CONTESTANTS, OURS, Bare, Load, Questions, Standing, Turn, started
 from pages.throughput import write_page
 
 from hybridge.codecs.codec import codec_named
 from hybridge.design.export.onnx import freeze
+from hybridge.plan.program import Program
 from hybridge.progress import track
-from hybridge.runtime.wire import oip
+from hybridge.runtime.wire import checksum, oip
 from hybridge.runtime.wire.message import Message
 
 NETWORKS = ("cifar_resnet56", "cifar_resnet8")
 LOADS = (Load(rows=1, lanes=32), Load(rows=32, lanes=4))
 #: Batches that the session alone is tried with.
 BATCHES = (1, 16, 32)
-
-Requests = Mapping[tuple[str, int], Path]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,28 +47,36 @@ class Round:
         return max(rows * turn.per_s for rows, turn in self.bare.items())
 
 
-def requests(folder: Path, seed: int) -> Requests:
-    """Write each request as a file, by protocol and rows: the protocol's bytes, or pixels."""
-    files = {}
+def ask_all(graph: Program, folder: Path, seed: int) -> Questions:
+    """Write each request as a file, in every form, and compute what is right."""
+    assert graph.path is not None
+    alone = session(graph.path)
+    files, logits = {}, {}
     for load in LOADS:
         pixels = random_pixels(load.rows, seed)
-        message = Message("global", "", {"pixels": codec_named("raw").encode(pixels)})
-        request = oip.to_request(message)
-        request.parameters.clear()  # nobody else knows them
-        bodies = {"grpc": request.SerializeToString(), "http": pixels.tobytes()}
-        for wire, body in bodies.items():
-            path = files[wire, load.rows] = folder / f"{load.rows}.{wire}"
+        message = Message("global", graph.sha256, {"pixels": codec_named("raw").encode(pixels)})
+        plain, sealed = oip.to_request(message), oip.to_request(message)
+        checksum.seal_request(sealed)  # as our edge does
+        plain.parameters.clear()  # nobody else knows them
+        bodies = {
+            "message": plain.SerializeToString(),
+            "sealed": sealed.SerializeToString(),
+            "pixels": pixels.tobytes(),
+        }
+        for form, body in bodies.items():
+            path = files[form, load.rows] = folder / f"{load.rows}.{form}"
             path.write_bytes(body)
-    return files
+        logits[load.rows] = alone.run(None, {"pixels": pixels})[0]
+    return Questions(files, logits)
 
 
 def play(
-    standing: Sequence[Standing], bare: Bare, files: Requests, settings: argparse.Namespace
+    standing: Sequence[Standing], bare: Bare, questions: Questions, settings: argparse.Namespace
 ) -> list[Round]:
     """Return the rounds; in every second one, turns go in reverse order."""
     seconds: float = settings.seconds
     turns: list[tuple[str, int, Callable[[], Turn]]] = [
-        (each.contestant.name, load.rows, _turn(each, files, load, seconds))
+        (each.contestant.name, load.rows, _turn(each, questions, load, seconds))
         for load in LOADS
         for each in standing
     ]
@@ -83,10 +90,10 @@ def play(
     return rounds
 
 
-def _turn(each: Standing, files: Requests, load: Load, seconds: float) -> Callable[[], Turn]:
+def _turn(each: Standing, questions: Questions, load: Load, seconds: float) -> Callable[[], Turn]:
     # Long requests are few, so their turns are longer.
     lasts_s = seconds if load.rows == 1 else 2 * seconds
-    return lambda: each.turn(files[each.contestant.wire, load.rows], load, lasts_s)
+    return lambda: each.turn(questions.files[each.contestant.form, load.rows], load, lasts_s)
 
 
 def rows(network: str, rounds: Sequence[Round]) -> list[dict[str, float | str]]:
@@ -156,15 +163,14 @@ def contest(
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         module = random_network(network, settings.seed)
-        graph = freeze(module, "global", PIXELS, ("logits",), None, folder).path
-        assert graph is not None
-        files = requests(folder, settings.seed)
-        first = {wire: files[wire, 1] for wire in ("grpc", "http")}
+        program = freeze(module, "global", PIXELS, ("logits",), None, folder)
+        assert program.path is not None
+        questions = ask_all(program, folder, settings.seed)
         with (
-            closing(Bare(graph)) as bare,
-            started(CONTESTANTS, graph, first, folder) as (standing, absent),
+            closing(Bare(program.path)) as bare,
+            started(CONTESTANTS, program.path, questions, folder) as (standing, absent),
         ):
-            found = rows(network, play(standing, bare, files, settings))
+            found = rows(network, play(standing, bare, questions, settings))
             idle = {each.contestant.name: each.idle_cores for each in standing}
             for row in found:
                 row["idle cores"] = idle.get(str(row["what"]), "")

@@ -1,9 +1,10 @@
 """One client process: keeps requests in flight for a while, and says what came of them.
 
 ``client.py PROTOCOL PORT`` with ``grpc`` or ``http:PATH``. Reads lines of JSON: ``request``, a file
-with one request's bytes, ``lanes``, of which each asks again as soon as it is answered, and
-``seconds``. Answers each with a line: ``requests`` of the time that counts, ``per_s``, ``cpu_s`` of
-this process in it, ``median_ms``, ``p99_ms``, and ``asked``, all requests, those before included.
+with one request's bytes, ``answer``, a file that the first answer's are written to, ``lanes``, of
+which each asks again as soon as it is answered, and ``seconds``. Answers each with a line:
+``requests`` of the time that counts, ``per_s``, ``cpu_s`` of this process in it, ``median_ms``,
+``p99_ms``, and ``asked``, all requests, those before included.
 """
 
 import asyncio
@@ -63,8 +64,10 @@ async def http_lanes(port: int, body: bytes, lanes: int, path: str) -> AsyncIter
             writer.close()
 
 
-async def turn(opened: AbstractAsyncContextManager[list[Ask]], seconds: float) -> dict[str, float]:
-    """Return what one process gets in ``seconds``."""
+async def turn(
+    opened: AbstractAsyncContextManager[list[Ask]], seconds: float, answer: Path
+) -> dict[str, float]:
+    """Return what one process gets in ``seconds``; writes the first ``answer``."""
     came: list[tuple[float, float]] = []
     cpu_s: list[float] = []
     ends_s = 0.0
@@ -82,7 +85,7 @@ async def turn(opened: AbstractAsyncContextManager[list[Ask]], seconds: float) -
         cpu_s.append(time.process_time())
 
     async with opened as asks:
-        await asks[0]()
+        answer.write_bytes(await asks[0]())
         lanes = len(asks)
         counts_s = time.perf_counter() + WARM_UP_S
         ends_s = counts_s + seconds
@@ -113,7 +116,8 @@ def main() -> None:
             opened = grpc_lanes(port, request, lanes)
         else:
             opened = http_lanes(port, request, lanes, path)
-        print(json.dumps(asyncio.run(turn(opened, asked["seconds"]))), flush=True)
+        came = asyncio.run(turn(opened, asked["seconds"], Path(asked["answer"])))
+        print(json.dumps(came), flush=True)
 
 
 if __name__ == "__main__":

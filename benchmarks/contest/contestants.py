@@ -11,8 +11,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
 
+import numpy as np
 from contest.processes import cpu_s, family
+
+from hybridge.runtime.wire import oip_pb2 as pb
 
 _HERE = Path(__file__).resolve().parent
 #: The environment that the other servers are installed in.
@@ -34,27 +38,40 @@ class Contestant:
         name: What the table calls it.
         script: What starts it, among `servers`.
         protocol: How clients speak to it, one of those of `client.py`.
+        form: Which form its requests have: ``pixels`` as they are, ``message`` of the Open
+            Inference Protocol, or ``sealed``, such a message with hash and checksums.
         python: What runs it.
     """
 
     name: str
     script: str
     protocol: str
+    form: Literal["pixels", "message", "sealed"]
     python: Path = RIVALS
 
-    @property
-    def wire(self) -> str:
-        """``grpc`` or ``http``: which form its requests have."""
-        return self.protocol.partition(":")[0]
 
-
-OURS = Contestant("Hybridge, gRPC", "ours.py", "grpc", Path(sys.executable))
+OURS = Contestant("Hybridge, gRPC", "ours.py", "grpc", "sealed", Path(sys.executable))
 CONTESTANTS = (
     OURS,
-    Contestant("LitServe, HTTP", "lit.py", "http:/predict"),
-    Contestant("Ray Serve, HTTP", "on_ray.py", "http:/"),
-    Contestant("KServe's Python server, gRPC", "on_kserve.py", "grpc"),
+    Contestant("LitServe, HTTP", "lit.py", "http:/predict", "pixels"),
+    Contestant("Ray Serve, HTTP", "on_ray.py", "http:/", "pixels"),
+    Contestant("KServe's Python server, gRPC", "on_kserve.py", "grpc", "message"),
 )
+#: How far logits may be from the session's own, which has computed other batches.
+_TOLERANCE = 1e-4
+
+
+@dataclass(frozen=True, slots=True)
+class Questions:
+    """What all are asked, and what is right.
+
+    Attributes:
+        files: A request's bytes, by form and rows.
+        logits: What the session alone says ``(rows, 10)``, by rows.
+    """
+
+    files: Mapping[tuple[str, int], Path]
+    logits: Mapping[int, np.ndarray[Any, np.dtype[np.float32]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +160,7 @@ class Standing:
     def __init__(self, contestant: Contestant, graph: Path, log: Path) -> None:
         self.contestant = contestant
         self._port = _free_port()
+        self._answer = log.with_suffix(".answer")
         self._clients: list[Partner] = []
         self.idle_cores = 0.0
         script = _HERE / "servers" / contestant.script
@@ -152,14 +170,22 @@ class Standing:
                 command, stdout=file, stderr=file, stdin=subprocess.DEVNULL
             )
 
-    def wait_ready(self, request: Path) -> None:
-        """Return once it answers; raises `TimeoutError` where it does not."""
+    def wait_ready(self, questions: Questions) -> None:
+        """Return once it answers.
+
+        Raises:
+            TimeoutError: It does not.
+            ValueError: It answers otherwise than the session alone.
+        """
         ends_s = time.monotonic() + _START_S
         while time.monotonic() < ends_s and self._process.poll() is None:
             client = self._client()
             try:
-                client.ask(request=str(request), lanes=1, seconds=0.1)
-                client.answer()
+                for rows, logits in questions.logits.items():
+                    file = questions.files[self.contestant.form, rows]
+                    self._tell(client, file, lanes=1, seconds=0.1)
+                    client.answer()
+                    self._check(logits)
             except ConnectionError:
                 time.sleep(0.5)
             else:
@@ -169,6 +195,19 @@ class Standing:
             finally:
                 client.close()
         raise TimeoutError(f"{self.contestant.name} does not answer")
+
+    def _tell(self, client: Partner, request: Path, lanes: int, seconds: float) -> None:
+        answer = str(self._answer)
+        client.ask(request=str(request), lanes=lanes, seconds=seconds, answer=answer)
+
+    def _check(self, logits: np.ndarray[Any, np.dtype[np.float32]]) -> None:
+        said = self._answer.read_bytes()
+        if self.contestant.form != "pixels":
+            (said,) = pb.ModelInferResponse.FromString(said).raw_output_contents
+        if not np.allclose(
+            np.frombuffer(said, np.float32), logits.ravel(), rtol=_TOLERANCE, atol=_TOLERANCE
+        ):
+            raise ValueError(f"{self.contestant.name} answers otherwise than the session alone")
 
     def _settle(self) -> None:
         """Measure it at rest, and put it to sleep."""
@@ -197,7 +236,7 @@ class Standing:
     def _turn(self, request: Path, load: Load, seconds: float) -> Turn:
         spent_s = cpu_s(self._process.pid)
         for client in self._clients:
-            client.ask(request=str(request), lanes=load.lanes, seconds=seconds)
+            self._tell(client, request, load.lanes, seconds)
         came = [client.answer() for client in self._clients]
         spent_s = cpu_s(self._process.pid) - spent_s
         requests = max(sum(each["requests"] for each in came), 1)
@@ -232,14 +271,14 @@ class Standing:
 
 @contextmanager
 def started(
-    contestants: Sequence[Contestant], graph: Path, requests: Mapping[str, Path], folder: Path
+    contestants: Sequence[Contestant], graph: Path, questions: Questions, folder: Path
 ) -> Iterator[tuple[list[Standing], dict[str, str]]]:
     """Yield the servers that answer, and why those that are left out do not.
 
     Args:
         contestants: Who is to take part.
         graph: The ONNX file.
-        requests: A request for each protocol, to see whether they answer.
+        questions: What they are asked first, to see whether they answer, and rightly.
         folder: Where they write what they say.
     """
     standing: list[Standing] = []
@@ -253,7 +292,7 @@ def started(
             for _ in range(_ATTEMPTS):
                 standing.append(Standing(contestant, graph, log))
                 try:
-                    standing[-1].wait_ready(requests[contestant.wire])
+                    standing[-1].wait_ready(questions)
                 except TimeoutError as error:
                     standing.pop().stop()
                     last = log.read_text(errors="replace").strip().splitlines()[-1:]

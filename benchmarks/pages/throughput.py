@@ -61,8 +61,10 @@ The same ONNX file behind each server, the same two client processes before it, 
 rounds, ratios within a round.
 Every server has processes of its own, a session of one thread, batches of up to 32 rows of what
 waits, and the form in which it takes bytes as they are: the Open Inference Protocol over gRPC, or
-HTTP. Each client process keeps 32 requests of 1 row in flight, or 4 of 32 rows. Versions are those
-of `benchmarks/contest/requirements.txt`.
+HTTP. Ours are asked as our edge asks, with the model's hash and checksums, which they verify. What
+each first answers is what the session says, or it takes no part. Each client process keeps 32
+requests of 1 row in flight, or 4 of 32 rows. Versions are those of
+`benchmarks/contest/requirements.txt`.
 
 {chr(10).join(f"{each}{chr(10)}" for each in tables)}{left_out}
 - **of the session's**: requests a second against those of the session alone at its best batch, in

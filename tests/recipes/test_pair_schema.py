@@ -54,6 +54,7 @@ def test_a_recipe_that_can_be_run_has_no_faults(root):
             {"search__limits": [{"macs_m": 9}, {"macs_m": 0.1}]},
             "no pair is within the limits, 0.1 macs_m: the smallest costs 0.7",
         ),
+        ({"search__resolutions": [20, 28]}, "search.resolutions: expected some of 24, 28"),
         ({"search__adapt_to": GIVEN | {"weights": "no.pth"}}, "search.adapt_to: there is no"),
         ({"search__adapt_to": GIVEN}, "search.adapt_to: give the 'weights'"),
         (

@@ -52,6 +52,13 @@ def test_random_pairs_are_others_under_each_limit(searched):
     assert [found.number for found in done.found] == [1, 2, 1, 2]
 
 
+def test_networks_are_searched_at_the_resolutions_that_are_asked_for(searched):
+    done = searched(search__resolutions=[28], search__limits=[{"macs_m": 4}], hybrid=None)
+    networks = [net for found in done.found for net in (found.pair.base, found.pair.global_) if net]
+    assert len(networks) == 7
+    assert {network.resolution for network in networks} == {28}
+
+
 def test_networks_count_once_however_they_were_evaluated(searched):
     done = searched(search__methods=["pair", "single"])
     summary = summarise(done)

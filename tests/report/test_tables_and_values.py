@@ -89,3 +89,8 @@ def test_markup_in_names_does_no_harm():
 def test_a_row_of_the_wrong_length_is_refused():
     with pytest.raises(ValueError, match="argument 2"):
         Table([Column("a"), Column("b")], [("only one",)]).cells()
+
+
+def test_a_bar_does_not_end_a_cell_of_markdown():
+    line = Table((Column("Architecture"),), [("333 | 444",)]).markdown().splitlines()[-1]
+    assert line == r"| 333 \| 444 |"

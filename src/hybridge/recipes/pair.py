@@ -137,7 +137,7 @@ class _Searches:
         validation = shuffled(supernet.data.validation.open(supernet.geometry(), root), recipe.seed)
         images = Images(calibration_images(supernet, root, most), validation)
         evaluator = Evaluator(network, images, Store(), settings.rungs)
-        self.side = Subnets(evaluator, supernet.resolutions())
+        self.side = Subnets(evaluator, recipe.resolutions())
         self.global_: Side = self.side
         if settings.adapt_to is not None:
             self.global_ = self._given(validation, root)

@@ -36,6 +36,8 @@ class SearchConfig(Frozen):
         limits: What a pair may cost; each entry is a search of its own.
         surroundings: Device, server and link, where time or energy is limited.
         evolution: How candidates evolve.
+        resolutions: What networks read images at, in pixels; none: all that the supernet was trained
+            at. The full one alone where a device cannot scale.
         rungs: How exactly they are evaluated, from the screening to what counts, each on at least
             as many images as the one before.
         methods: What is found for every limit: a ``pair`` by search; ``single``, one network by
@@ -50,6 +52,7 @@ class SearchConfig(Frozen):
     limits: tuple[Limits, ...] = Field(min_length=1)
     surroundings: Surroundings | None = None
     evolution: EvolutionSettings = EvolutionSettings()
+    resolutions: tuple[int, ...] = ()
     rungs: tuple[Rung, ...] = Field(default=RUNGS, min_length=1)
     methods: tuple[Method, ...] = ("pair", "single")
     random_pairs: int = Field(default=3, ge=1)
@@ -138,6 +141,10 @@ class PairRecipe(Frozen):
             raise ValueError(f"expected two names for search and supernet, got {self.name!r} twice")
         return self
 
+    def resolutions(self) -> tuple[int, ...]:
+        """Return the resolutions that networks are searched at."""
+        return self.search.resolutions or self.supernet.resolutions()
+
     def hybrid_recipe(
         self, name: str, base: NetworkConfig, global_: NetworkConfig, mode: Mode, seed: int
     ) -> HybridRecipe:
@@ -171,6 +178,8 @@ class PairRecipe(Frozen):
         found = [f"supernet.{fault}" for fault in self.supernet.faults(root)]
         known = not found  # else there is no family, or no image, to count with
         found += self._methods_faults()
+        if known:
+            found += self._resolution_faults()
         if known and self.search.adapt_to is not None:
             given = self._given_faults(self.search.adapt_to, root)
             found, known = found + given, not given
@@ -187,6 +196,15 @@ class PairRecipe(Frozen):
         if self.search.workers and find_spec("ray") is None:
             found.append(f"search.workers: {MissingExtraError('ray', 'ray')}")
         return found
+
+    def _resolution_faults(self) -> list[str]:
+        trained = self.supernet.resolutions()
+        if set(self.search.resolutions) <= set(trained):
+            return []
+        return [
+            f"search.resolutions: expected some of {', '.join(map(str, trained))}, which the "
+            f"supernet was trained at, got {', '.join(map(str, self.search.resolutions))}"
+        ]
 
     def _given_faults(self, given: NetworkConfig, root: Path) -> list[str]:
         """Return why a global that is given cannot be used as it is."""
@@ -212,7 +230,7 @@ class PairRecipe(Frozen):
                 self.search.limits,
                 None if surroundings is None else surroundings.look_up(),
                 self.supernet.elastic(),
-                self.supernet.resolutions(),
+                self.resolutions(),
                 count,
                 geometry.channels,
                 None if self.hybrid is None else self.hybrid.router,

@@ -102,6 +102,8 @@ class Table:
             [f"**{cell}**" if cell and index in self.strong else cell for cell in cells]
             for index, cells in enumerate(self.cells())
         ]
+        # Architectures are written with bars; a bare one would end the cell.
+        rows = [[cell.replace("|", r"\|") for cell in cells] for cells in rows]
         rule = ["--:" if column.is_number else "---" for column in self.columns]
         return "\n".join(
             f"| {' | '.join(line)} |" for line in ([c.name for c in self.columns], rule, *rows)
