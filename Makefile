@@ -8,15 +8,20 @@ BIN := $(VENV)/bin
 PROTO := src/hybridge/runtime/wire/oip.proto
 # The oldest compiler that the declared protobuf reads the output of.
 PROTO_TOOLS := grpcio-tools==1.66.2 setuptools==80.9.0
-# `pairs` trains for hours, `microcontroller` takes a bundle: both are run by themselves. Others have
-# targets of their own.
-OWN_TARGETS := fuzz faults field policies throughput interoperation memory
-NO_BENCHMARKS := $(patsubst %,benchmarks/%.py,common pairs microcontroller $(OWN_TARGETS))
+# `pairs` trains for hours, and is run by itself. Others have targets of their own.
+OWN_TARGETS := fuzz faults field policies throughput interoperation memory microcontroller
+NO_BENCHMARKS := $(patsubst %,benchmarks/%.py,common pairs $(OWN_TARGETS))
 BENCHMARKS := $(filter-out $(NO_BENCHMARKS),$(wildcard benchmarks/*.py))
 # What the field test and policies are shown with.
 PAIR := runs/cifar10-resnet
+# The supernet as `hybridge supernet train` left it here after an hour on 2 cores.
+SUPERNET := runs/small-supernet/supernet.safetensors
+MICRO := runs/cifar10-microcontroller
+SEARCHED := runs/cifar10-pairs
+CIFAR10 := $(or $(HYBRIDGE_DATA),../shared/data)/cifar10
 
-.PHONY: demo test test-slow lint bench fuzz faults field policies throughput proto docs
+.PHONY: demo test test-slow lint bench fuzz faults field policies throughput joint-search \
+	microcontroller proto docs
 
 demo: $(VENV)/ready-demo
 	$(BIN)/hybridge demo
@@ -58,6 +63,24 @@ field: $(VENV)/ready-dev $(PAIR)/bundle
 
 $(PAIR)/bundle:
 	$(BIN)/hybridge train recipes/cifar10_resnet.yaml --out $(PAIR)
+
+# Takes hours.
+joint-search: $(VENV)/ready-dev $(SUPERNET)
+	$(BIN)/hybridge search recipes/cifar10_pairs.yaml --out $(SEARCHED)
+	$(BIN)/python scripts/search_page.py $(SEARCHED)/summary.json
+
+# Takes the tools that `.ci/run` installs.
+microcontroller: $(VENV)/ready-dev $(MICRO)/bundle
+	$(BIN)/python benchmarks/microcontroller.py $(MICRO)/bundle \
+		--calibration parquet:$(CIFAR10)/train.parquet --data parquet:$(CIFAR10)/test.parquet \
+		--page docs/results/microcontroller.md
+
+$(MICRO)/bundle: $(SUPERNET)
+	$(BIN)/hybridge search recipes/cifar10_microcontroller.yaml --out $(MICRO)
+
+$(SUPERNET): recipes/small_supernet.safetensors
+	mkdir -p $(@D)
+	cp $< $@
 
 proto: $(VENV)/proto/ready
 	$(VENV)/proto/bin/python -m grpc_tools.protoc -I src --python_out=src --pyi_out=src $(PROTO)

@@ -1,5 +1,9 @@
 """A hybrid whose base is a microcontroller's: the paper's tables 8, 9 and 4 in kind, as a page.
 
+    make microcontroller
+
+makes the bundle (`recipes/cifar10_microcontroller.yaml`) where there is none; of another:
+
     python benchmarks/microcontroller.py BUNDLE --calibration parquet:train.parquet \
         --data parquet:test.parquet --page docs/results/microcontroller.md
 

@@ -1,8 +1,8 @@
 """Write docs/results/joint-search.md from the summaries of a supernet and of a joint search.
 
-python scripts/search_page.py runs/small-supernet/summary.json runs/cifar10-pairs/summary.json
+python scripts/search_page.py runs/cifar10-pairs/summary.json [runs/small-supernet/summary.json]
 
-A generated part stands between ``<!-- part: NAME -->`` and ``<!-- end -->``: what stands there is
+Without that of a supernet, what the page says of it stays. A generated part stands between ``<!-- part: NAME -->`` and ``<!-- end -->``: what stands there is
 replaced, and all else on the page is kept. The chart is written beside it.
 """
 
@@ -50,24 +50,28 @@ _PART = re.compile(r"(<!-- part: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 def main() -> None:
     """Write the page and its chart."""
-    if len(sys.argv) != 3:
-        sys.exit("expected summary.json of a supernet and of a joint search")
-    supernet, search = (json.loads(Path(path).read_text()) for path in sys.argv[1:])
+    if len(sys.argv) not in (2, 3):
+        sys.exit("expected summary.json of a joint search, and that of a supernet if it is new")
+    search, *supernet = (json.loads(Path(path).read_text()) for path in sys.argv[1:])
     page = TARGET.read_text() if TARGET.exists() else HEAD
-    TARGET.write_text(with_parts(page, supernet, search))
+    TARGET.write_text(with_parts(page, search, *supernet))
     if "hybrids" in search:
         (TARGET.parent / CHART).write_text(f"{accuracy_chart(search)}\n")
 
 
-def with_parts(page: str, supernet: Row, search: Row) -> str:
+def with_parts(page: str, search: Row, supernet: Row | None = None) -> str:
     """Return the page with its generated parts written anew."""
     parts = {
-        "supernet": subnets(supernet),
         "found": f"## What was found\n\n{networks_table(search).markdown()}",
         "hybrids": hybrids(search),
         "speed": "## The search\n\n" + "\n".join(f"- {line}" for line in speed_lines(search)),
     }
-    return _PART.sub(lambda match: f"{match[1]}{parts[match[2]]}\n{match[3]}", page)
+    if supernet is not None:
+        parts["supernet"] = subnets(supernet)
+    return _PART.sub(
+        lambda match: f"{match[1]}{parts[match[2]]}\n{match[3]}" if match[2] in parts else match[0],
+        page,
+    )
 
 
 def subnets(summary: Row) -> str:

@@ -63,8 +63,9 @@ def write_page(found: Found) -> str:
     images = len(found.cloud)
     return f"""# Microcontrollers
 
-Written by `benchmarks/microcontroller.py BUNDLE --calibration parquet:train.parquet --data
-parquet:test.parquet --page docs/results/microcontroller.md`.
+```bash
+make microcontroller
+```
 
 A base of {total_macs(found.base) / 1e6:.2f} M MACs with its router, and a global of
 {found.edge.asked.macs / 1e6 if found.edge.asked else 0:.1f} M MACs, over {images:,} images that

@@ -44,7 +44,7 @@ def exported(monkeypatch):
             calibration_images=8,
             agreement=Agreement(
                 images=4, same_class=1.0, float_accuracy=0.5, integer_accuracy=0.5,
-                equal_decisions=1.0, router_decisions=1.0, near_threshold=0, unequal_elsewhere=0,
+                equal_decisions=0.98, router_decisions=1.0, near_threshold=0, unequal_elsewhere=0,
             ),
             device=device.name,
         )  # fmt: skip
@@ -92,6 +92,7 @@ def test_bits_between_layers_are_chosen_by_name(call, bundle, data, exported, wo
     done = call("export", bundle, "--target", "tflm", "--data", data, "--activations", word)
     assert exported["bits"] == bits
     assert f"activations in {bits} bits" in done.out
+    assert ("--activations int16 keeps more" in done.out) == (bits == 8)
 
 
 def test_cortex_m_takes_the_first_images_and_the_memory_of_the_device(

@@ -36,8 +36,8 @@ class SearchConfig(Frozen):
         limits: What a pair may cost; each entry is a search of its own.
         surroundings: Device, server and link, where time or energy is limited.
         evolution: How candidates evolve.
-        resolutions: What networks read images at, in pixels; none: all that the supernet was trained
-            at. The full one alone where a device cannot scale.
+        resolutions: What networks read images at, in pixels; none: all that the supernet was
+            trained at. The full one alone where a device cannot scale.
         rungs: How exactly they are evaluated, from the screening to what counts, each on at least
             as many images as the one before.
         methods: What is found for every limit: a ``pair`` by search; ``single``, one network by
