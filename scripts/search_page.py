@@ -2,8 +2,9 @@
 
 python scripts/search_page.py runs/cifar10-pairs/summary.json [runs/small-supernet/summary.json]
 
-Without that of a supernet, what the page says of it stays. A generated part stands between ``<!-- part: NAME -->`` and ``<!-- end -->``: what stands there is
-replaced, and all else on the page is kept. The chart is written beside it.
+Without that of a supernet, what the page says of it stays. A generated part stands between
+``<!-- part: NAME -->`` and ``<!-- end -->``: it is replaced, and all else on the page is kept. The
+chart is written beside it.
 """
 
 import json
