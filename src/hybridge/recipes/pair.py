@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from hybridge.data.dataset import Dataset, subset
 from hybridge.design.nets.network import PixelNetwork
@@ -16,7 +17,7 @@ from hybridge.design.search.run import SearchResult, search
 from hybridge.design.search.workers import InProcess, RayWorkers, Workers
 from hybridge.design.store import Store
 from hybridge.design.supernet.costs import footprint, router_layers
-from hybridge.design.supernet.evaluate import Answers, Evaluator, Images
+from hybridge.design.supernet.evaluate import Answers, Evaluator, Images, answers_of
 from hybridge.design.supernet.limits import Amounts, Costs, Limits
 from hybridge.design.supernet.pairs import Pair, PairPoint, PairProblem, Part
 from hybridge.design.supernet.sides import GivenNetwork, Side, Subnets
@@ -26,7 +27,7 @@ from hybridge.errors import ConfigError, InfeasibleError
 from hybridge.plan.layers import total_macs
 from hybridge.recipes.pair_costs import mean_payload_bytes
 from hybridge.recipes.pair_networks import calibration_images
-from hybridge.recipes.pair_schema import Method, PairRecipe
+from hybridge.recipes.pair_schema import JUDGES, Method, PairRecipe
 from hybridge.recipes.schema import DeployConfig
 from hybridge.recipes.supernet import find_supernet
 from hybridge.recipes.training import read_weights_of
@@ -46,7 +47,10 @@ class Found:
         method: How it was found.
         number: Tells several of one method apart, from 1.
         pair: Which.
-        point: How it does on the validation images, under the agreement oracle.
+        point: How it does on the validation images, as the method judges.
+        agreement: The same under the agreement oracle.
+        confidence: The same where what the base is least sure of is sent, as much as the limit
+            allows.
         macs_m: Mean multiply-accumulates of an input, in millions, router included.
         within: Whether that is within the limits; two networks that are given may not be.
         kept: What an input costs that is kept.
@@ -59,6 +63,8 @@ class Found:
     number: int
     pair: Pair
     point: PairPoint
+    agreement: PairPoint
+    confidence: PairPoint
     macs_m: float
     within: bool
     kept: Amounts
@@ -158,7 +164,7 @@ class _Searches:
         shape = (validation.geometry.channels, *validation.geometry.shape[:2])
         return GivenNetwork(
             config.network,
-            outputs.logits.argmax(1),
+            answers_of(torch.from_numpy(outputs.logits)),
             footprint(network.cpu().network, shape),
             self.side,
         )
@@ -176,7 +182,7 @@ class _Searches:
                 try:
                     done.found.extend(self._find(problem, method, number))
                 except InfeasibleError as error:
-                    if method == "pair":
+                    if method in JUDGES:
                         raise
                     done.left_out.append((limits, method, str(error)))
             if self.recipe.search.front is not None:
@@ -195,8 +201,9 @@ class _Searches:
 
     def _find(self, problem: PairProblem, method: Method, number: int) -> list[Found]:
         match method:
-            case "pair":
-                return [self._searched(problem, method)]
+            case "pair" | "pair by confidence":
+                judged = PairProblem(self.side, self.global_, problem.costs, JUDGES[method])
+                return [self._searched(judged, method)]
             case "single":
                 alone = PairProblem(self.side, None, problem.costs)
                 return [self._searched(alone, method)]
@@ -250,14 +257,16 @@ class _Searches:
         trial: Trial[Pair],
         result: SearchResult[Trial[Pair]] | None = None,
     ) -> Found:
-        pair = trial.candidate
-        point = problem.point(trial, self._answers(problem, trial))
+        pair, answers = trial.candidate, self._answers(problem, trial)
+        point = problem.point(trial, answers)
         return Found(
             problem.costs.limits,
             method,
             number,
             pair,
             point,
+            problem.point(trial, answers, "agreement"),
+            problem.point(trial, answers, "confidence"),
             self._macs_m(problem, pair, point.query_rate),
             problem.costs.allow(point.costs),
             problem.kept(pair),

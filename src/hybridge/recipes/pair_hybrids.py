@@ -8,6 +8,7 @@ from hybridge.cost.target import Target
 from hybridge.design.query.alternation import Mode
 from hybridge.design.store import Store
 from hybridge.design.supernet.judge import Subnet
+from hybridge.design.supernet.limits import most_sent
 from hybridge.design.supernet.sides import Network
 from hybridge.design.train.outputs import keep_outputs
 from hybridge.hashing import hash_json
@@ -99,8 +100,8 @@ def make_hybrids(done: PairRun, root: Path, folder: Path) -> Hybrids:
     singles = [workshop.single(found) for found in done.found if found.pair.global_ is None]
     settings = done.recipe.hybrid
     assert settings is not None
-    last = settings.modes[-1]
-    best = next(each for each in made if each.found.method == "pair" and each.mode == last)
+    last, chosen = settings.modes[-1], done.recipe.search.chosen
+    best = next(each for each in made if each.found.method == chosen and each.mode == last)
     deploy = settings.deploy
     if "target" not in deploy.model_fields_set:
         deploy = deploy.model_copy(update={"target": Target(coverage=best.coverage)})
@@ -121,20 +122,21 @@ class _Workshop:
         self.taken = TakenOut(recipe.supernet, done.supernet, calibration, folder / "networks")
 
     def tasks(self) -> list[tuple[Found, Mode, int]]:
-        """Return what is to be made: the pair that was found in every mode, others in ``r``."""
+        """Return what is to be made: the pair that counts in every mode, others in ``r``."""
+        chosen = self.recipe.search.chosen
         seeds = range(self.recipe.seed, self.recipe.seed + self.settings.seeds)
         return [
             (found, mode, seed)
             for found in self.done.found
             if found.pair.global_ is not None
-            for mode in (self.settings.modes if found.method == "pair" else ("r",))
+            for mode in (self.settings.modes if found.method == chosen else ("r",))
             for seed in seeds
         ]
 
     def hybrid(self, found: Found, mode: Mode, seed: int) -> MadeHybrid:
         """Return a pair, trained and judged."""
         assert found.pair.global_ is not None
-        coverage, oracle_coverage = spending_coverage(found), _open(1 - found.point.query_rate)
+        coverage, oracle_coverage = spending_coverage(found), _open(1 - found.agreement.query_rate)
         recipe = self.recipe.hybrid_recipe(
             self.recipe.name,
             self._network(found.pair.base),
@@ -172,14 +174,8 @@ class _Workshop:
 
 def spending_coverage(found: Found) -> float:
     """Return the coverage at which a pair spends its limit, if all inputs are alike to it."""
-    kept, sent = found.kept, found.sent
-    rates = [
-        (limit - kept[name]) / sent[name]
-        for name, limit in found.limits.given.items()
-        if sent.get(name)
-    ]
-    rate = min(rates, default=found.point.query_rate)
-    return _open(1 - rate)
+    rate = most_sent(found.limits, found.kept, found.sent)
+    return _open(1 - (found.agreement.query_rate if rate is None else rate))
 
 
 def _open(share: float) -> float:

@@ -18,6 +18,7 @@ from hybridge.design.search.front import FrontSettings
 from hybridge.design.supernet.costs import Footprint, footprint
 from hybridge.design.supernet.evaluate import RUNGS, Rung
 from hybridge.design.supernet.limits import Limits
+from hybridge.design.supernet.pairs import Judge
 from hybridge.design.train.settings import TrainSettings
 from hybridge.errors import HybridgeError, MissingExtraError
 from hybridge.plan.tensors import Frozen, Geometry
@@ -26,7 +27,9 @@ from hybridge.recipes.pair_costs import limit_faults
 from hybridge.recipes.schema import DataConfig, DeployConfig, HybridRecipe
 from hybridge.recipes.supernet_schema import SupernetRecipe
 
-Method = Literal["pair", "single", "random", "smallest + largest"]
+Method = Literal["pair", "pair by confidence", "single", "random", "smallest + largest"]
+JUDGES: dict[Method, Judge] = {"pair": "agreement", "pair by confidence": "confidence"}
+"""Methods that search a pair, and how it is judged."""
 
 
 class SearchConfig(Frozen):
@@ -40,8 +43,10 @@ class SearchConfig(Frozen):
             trained at. The full one alone where a device cannot scale.
         rungs: How exactly they are evaluated, from the screening to what counts, each on at least
             as many images as the one before.
-        methods: What is found for every limit: a ``pair`` by search; ``single``, one network by
-            the same search; ``random``, pairs drawn within the limit; ``smallest + largest``.
+        methods: What is found for every limit: a ``pair`` by search, judged by the agreement
+            oracle as in the paper, or a ``pair by confidence``, which sends what its base is least
+            sure of; ``single``, one network by the same search; ``random``, pairs drawn within the
+            limit; ``smallest + largest``. The first of the pairs is the one that counts.
         random_pairs: Number of random pairs.
         adapt_to: A global that is given: then only bases are searched for it.
         front: How the whole front of accuracy against cost is searched besides; None leaves it
@@ -59,6 +64,11 @@ class SearchConfig(Frozen):
     adapt_to: NetworkConfig | None = None
     front: FrontSettings | None = None
     workers: int = Field(default=0, ge=0)
+
+    @property
+    def chosen(self) -> Method | None:
+        """The first method that searches a pair: its pair is trained in every mode, and bundled."""
+        return next((method for method in self.methods if method in JUDGES), None)
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
@@ -84,7 +94,7 @@ class HybridConfig(Frozen):
         held_out: Images that nothing was trained, searched or chosen by, to be halved.
         router_images: Images that nothing was trained or searched by, for fitting routers in
             every mode, besides the calibration halves; modes ``rb`` and ``rbg`` need them.
-        modes: How the pair that was found is trained; every other pair is made a hybrid in mode
+        modes: How the pair that counts is trained; every other pair is made a hybrid in mode
             ``r`` alone.
         seeds: Number of seeds, from the recipe's own on.
         twins: How twins of the base are trained in modes ``rb`` and ``rbg``.
@@ -191,7 +201,7 @@ class PairRecipe(Frozen):
 
     def _methods_faults(self) -> list[str]:
         found = []
-        if self.hybrid is not None and "pair" not in self.search.methods:
+        if self.hybrid is not None and self.search.chosen is None:
             found.append("search.methods: hybrids are made of the pair that was found; add 'pair'")
         if self.search.workers and find_spec("ray") is None:
             found.append(f"search.workers: {MissingExtraError('ray', 'ray')}")

@@ -10,6 +10,7 @@ from scipy import stats
 from hybridge.cost.operating import OperatingPoint
 from hybridge.recipes.pair import Found, PairRun
 from hybridge.recipes.pair_hybrids import Hybrids, MadeHybrid
+from hybridge.recipes.pair_schema import JUDGES
 from hybridge.recipes.summary import deviation
 
 Row = dict[str, Any]
@@ -26,14 +27,14 @@ def summarise(done: PairRun, made: Hybrids | None = None) -> Row:
     searched = [found for found in done.found if found.result is not None]
     tallies = [(each.method, each.result.tally) for each in searched if each.result is not None]
     own = sum(tally.scoring_seconds for _, tally in tallies)
-    pairs = [tally for method, tally in tallies if method == "pair"]
+    pairs = [tally for method, tally in tallies if method in JUDGES]
     scored = sum(tally.candidates for tally in pairs)
     summary: Row = {
         "name": done.recipe.name,
         "family": done.recipe.supernet.family,
         "seed": done.recipe.seed,
-        "pairs": [_row(found) for found in done.found if found.method == "pair"],
-        "networks": [_row(found) for found in done.found if found.method != "pair"],
+        "pairs": [_row(found) for found in done.found if found.method in JUDGES],
+        "networks": [_row(found) for found in done.found if found.method not in JUDGES],
         "left_out": [
             {"limits": limits.given, "method": method, "why": why}
             for limits, method, why in done.left_out
@@ -73,6 +74,8 @@ def _row(found: Found) -> Row:
         "base": str(found.pair.base),
         "global": None if global_ is None else str(global_),
         "score": 100 * found.point.accuracy,
+        "agreement_score": 100 * found.agreement.accuracy,
+        "confidence_score": 100 * found.confidence.accuracy,
         "base_accuracy": 100 * found.point.base_accuracy,
         "query_rate": found.point.query_rate,
         "macs_m": found.macs_m,
@@ -159,8 +162,9 @@ def _hybrid_rows(seeds: list[MadeHybrid]) -> list[Row]:
                 "macs_m": float(np.mean([p.macs for split in points for p in split])) / 1e6,
                 "base_accuracy": 100 * float(np.mean([e.base_accuracy for e in evaluations])),
                 "global_accuracy": 100 * float(np.mean([e.global_accuracy for e in evaluations])),
-                "oracle_score": 100 * first.found.point.accuracy,
-                "oracle_query_rate": first.found.point.query_rate,
+                "oracle_score": 100 * first.found.agreement.accuracy,
+                "oracle_query_rate": first.found.agreement.query_rate,
+                "confidence_score": 100 * first.found.confidence.accuracy,
                 "accuracy_at_oracle_rate": float(np.mean(at_oracle)),
             }
         )
@@ -175,8 +179,9 @@ def correlation(rows: list[Row]) -> Row | None:
     """Return how the agreement oracle's score ranks pairs as their hybrids do (mode r).
 
     Each pair counts once, by the mean over the limits that it was judged under: at the coverage
-    that spends the limit, and, as ``at_oracle_rate``, where it sends as much as the oracle. None
-    for fewer than three pairs, or where all are alike.
+    that spends the limit, and, as ``at_oracle_rate``, where it sends as much as the oracle; as
+    ``by_confidence``, the score by confidence takes the oracle's place. None for fewer than three
+    pairs, or where all are alike.
 
     Args:
         rows: Of the summary's ``hybrids``.
@@ -189,15 +194,19 @@ def correlation(rows: list[Row]) -> Row | None:
     pairs: dict[tuple[str, str], list[Row]] = {}
     for row in trained:
         pairs.setdefault((row["base"], row["global"]), []).append(row)
-    scores, spending, at_oracle = (
+    scores, by_confidence, spending, at_oracle = (
         [float(np.mean([row[key] for row in each])) for each in pairs.values()]
-        for key in ("oracle_score", "accuracy", "accuracy_at_oracle_rate")
+        for key in ("oracle_score", "confidence_score", "accuracy", "accuracy_at_oracle_rate")
     )
     found = _rank_correlation(scores, spending)
     if found is None:
         return None
-    own = _rank_correlation(scores, at_oracle)
-    return {"pairs": len(pairs), **found, "at_oracle_rate": own}
+    return {
+        "pairs": len(pairs),
+        **found,
+        "at_oracle_rate": _rank_correlation(scores, at_oracle),
+        "by_confidence": _rank_correlation(by_confidence, spending),
+    }
 
 
 def _rank_correlation(ones: list[float], others: list[float]) -> Row | None:

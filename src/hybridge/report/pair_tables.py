@@ -17,13 +17,14 @@ def limits_text(given: dict[str, float], digits: int = 6) -> str:
 
 
 def networks_table(summary: Row) -> Table:
-    """Return what was found for every limit, as it does under the agreement oracle."""
+    """Return what was found for every limit, as it does on the validation images."""
     columns = [
         Column("Limit"),
         Column("Found by"),
         Column("Base"),
         Column("Global"),
-        Column("Score", "percent"),
+        Column("By agreement", "percent"),
+        Column("By confidence", "percent"),
         Column("Base alone", "percent"),
         Column("Sent", "percent"),
         Column("MACs", "count"),
@@ -36,7 +37,8 @@ def networks_table(summary: Row) -> Table:
             row["method"],
             row["base"],
             row["global"] or "",
-            row["score"] / 100,
+            row["agreement_score"] / 100,
+            row["confidence_score"] / 100,
             row["base_accuracy"] / 100,
             row["query_rate"],
             1e6 * row["macs_m"],
@@ -46,8 +48,8 @@ def networks_table(summary: Row) -> Table:
         for row in [*summary["pairs"], *summary["networks"]]
     ]
     caption = (
-        f"{summary['name']}: networks of {summary['family']} on the validation images, under the "
-        "agreement oracle"
+        f"{summary['name']}: networks of {summary['family']} on the validation images; accuracy "
+        "under the agreement oracle, and where what the base is least sure of is sent"
     )
     return Table(columns, rows, caption)
 
@@ -129,12 +131,11 @@ def correlation_line(summary: Row) -> list[str]:
         f"the trained hybrid's accuracy on the held-out ones, where it spends the limit, have a "
         f"rank correlation of {_ranks(found)}"
     )
-    own = found["at_oracle_rate"]
-    return [
-        f"{said}."
-        if own is None
-        else f"{said}; where it sends as much as the oracle does, of {_ranks(own)}."
-    ]
+    if found["at_oracle_rate"] is not None:
+        said += f"; where it sends as much as the oracle does, of {_ranks(found['at_oracle_rate'])}"
+    if found["by_confidence"] is not None:
+        said += f"; the score by confidence, where it spends, of {_ranks(found['by_confidence'])}"
+    return [f"{said}."]
 
 
 def _ranks(found: Row) -> str:
@@ -146,7 +147,8 @@ def accuracy_chart(summary: Row) -> str:
     fused = [row for row in summary["hybrids"] if row["decided_by"] == "router" and row["fused"]]
     groups: dict[str, list[Row]] = {"single network": summary["singles"]}
     for row in fused:
-        name = row["method"] if row["method"] != "pair" else f"pair, mode {row['mode']}"
+        searched = row["method"].startswith("pair")
+        name = f"{row['method']}, mode {row['mode']}" if searched else row["method"]
         groups.setdefault(name, []).append(row)
     return accuracy_over_macs([_line(name, rows) for name, rows in groups.items() if rows])
 

@@ -2,6 +2,9 @@ import pickle
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis.extra.numpy import arrays as hypothesis_arrays
+from hypothesis.strategies import floats, integers
 from tiny_family import FAMILY, evaluator, of_macs, problem
 
 from hybridge.design.search.budget import AnyOf
@@ -10,6 +13,7 @@ from hybridge.design.search.front import Front, FrontSettings
 from hybridge.design.search.run import search
 from hybridge.design.search.workers import RayWorkers
 from hybridge.design.store import Store
+from hybridge.design.supernet.evaluate import ANSWER
 from hybridge.design.supernet.limits import Costs, Limits
 from hybridge.design.supernet.pairs import Pair, PairProblem, Part
 from hybridge.design.supernet.sides import Given, GivenNetwork, Subnets
@@ -20,13 +24,20 @@ SETTINGS = EvolutionSettings(generations=2, population=5, parents=2, survivors=3
 LABELS = np.array([0, 1, 2, 3])
 
 
+def answers(labels, margins=0.0):
+    """What a network answers, and how sure it is."""
+    made = np.empty(len(labels), ANSWER)
+    made["label"], made["margin"] = labels, margins
+    return made
+
+
 class Answering(GivenNetwork):
     """A side of one network, with labels of its own."""
 
-    def __init__(self, name, answers, macs_m, rungs=1):
+    def __init__(self, name, labels, macs_m, rungs=1, margins=0.0):
         self.name, self.rungs = name, rungs
         self.smallest = self.largest = Given(name)
-        self._answers, self._footprint = np.array(answers, np.int32), of_macs(macs_m)
+        self._answers, self._footprint = answers(labels, margins), of_macs(macs_m)
 
     def labels(self, rung):
         return LABELS
@@ -69,6 +80,55 @@ def test_the_agreement_oracle_sends_what_the_two_disagree_on():
     assert pairs.score(*measured(pairs, pairs.smallest)) == pytest.approx(0.75)
 
 
+def test_by_confidence_what_the_base_is_least_sure_of_is_sent_as_the_limit_allows():
+    """Base is right on 0 and 1; global on 0, 2 and 3; base is surest of 3, which is wrong."""
+    base = Answering("b", [0, 1, 1, 1], 10, margins=[0.4, 0.3, 0.1, 0.9])
+    global_ = Answering("g", [0, 0, 2, 3], 100)
+    for macs_m, sent, right in (
+        (10, 0, 0.5),
+        (34, 0, 0.5),
+        (35, 1, 0.75),
+        (60, 2, 0.5),
+        (500, 4, 0.75),
+    ):
+        pairs = PairProblem(base, global_, Costs(Limits(macs_m=macs_m)), "confidence")
+        point = pairs.point(*measured(pairs, pairs.smallest))
+        assert (point.query_rate, point.accuracy, point.base_accuracy) == (sent / 4, right, 0.5)
+        assert point.costs["macs_m"] == pytest.approx(10 + sent / 4 * 100)
+        assert pairs.score(*measured(pairs, pairs.smallest)) == pytest.approx(right)
+    by_bytes = PairProblem(base, global_, Costs(Limits(base_flash_bytes=1000)), "confidence")
+    point = by_bytes.point(*measured(by_bytes, by_bytes.smallest))
+    assert (point.query_rate, point.accuracy) == (0.75, 0.5)  # as much as the oracle
+
+
+@given(
+    labels=hypothesis_arrays(np.int32, (2, 12), elements=integers(0, 3)),
+    margins=hypothesis_arrays(np.float32, 12, elements=floats(0, 1, width=32)),
+    limit=floats(10, 200),
+)
+def test_by_confidence_a_pair_never_costs_more_than_its_limit(labels, margins, limit):
+    class Twelve(Answering):
+        def labels(self, rung):
+            return np.arange(12) % 4
+
+    sides = Twelve("b", labels[0], 10, margins=margins), Twelve("g", labels[1], 100)
+    pairs = PairProblem(*sides, Costs(Limits(macs_m=limit)), "confidence")
+    trial, measures = measured(pairs, pairs.smallest)
+    point = pairs.point(trial, measures)
+    assert pairs.costs.allow(point.costs)
+    assert point.query_rate == 1 or point.costs["macs_m"] > limit - 100 / 12 - 1e-3
+    oracle = pairs.point(trial, measures, "agreement")
+    label_oracle = ((labels == np.arange(12) % 4).any(axis=0)).mean()
+    assert max(point.accuracy, oracle.accuracy) <= label_oracle
+
+
+def test_a_pair_by_confidence_is_searched_within_its_budget(kept):
+    side = Subnets(evaluator(kept))
+    found, _, point = evolve(PairProblem(side, side, Costs(Limits(macs_m=0.08)), "confidence"))
+    assert found.score == pytest.approx(point.accuracy)
+    assert point.costs["macs_m"] <= 0.08
+
+
 def test_a_pair_over_its_limit_is_not_allowed():
     base, global_ = Answering("b", [0, 1, 1, 1], 10), Answering("g", [0, 0, 2, 3], 100)
     pairs = PairProblem(base, global_, Costs(Limits(macs_m=84)))
@@ -92,7 +152,7 @@ def test_sides_that_do_not_fit_are_refused():
     with pytest.raises(ConfigError, match="the same images at every rung"):
         PairProblem(base, Answering("g", LABELS, 1, rungs=2), costs)
     with pytest.raises(ConfigError, match=r"answers of 'g' to 4 images, got \(3,\)"):
-        GivenNetwork("g", LABELS[:3], of_macs(1), base)
+        GivenNetwork("g", answers(LABELS[:3]), of_macs(1), base)
 
 
 def test_a_budget_below_the_smallest_says_what_is_feasible(kept):
@@ -163,13 +223,13 @@ def test_two_supernets_each_give_one_side(kept):
 
 def test_a_base_is_adapted_to_a_given_global(kept):
     side = Subnets(evaluator(kept))
-    answers = np.random.default_rng(0).integers(4, size=48)
-    given = GivenNetwork("teacher", answers, of_macs(0.1), side)
+    labels = np.random.default_rng(0).integers(4, size=48)
+    given = GivenNetwork("teacher", answers(labels), of_macs(0.1), side)
     adapted = PairProblem(side, given, Costs(Limits(macs_m=0.15)))
     found, _, point = evolve(adapted)
     assert found.best.candidate.global_ == Given("teacher")
-    assert point.accuracy == (answers == side.labels(1)).mean()
-    hopeless = GivenNetwork("huge", answers, of_macs(100), side)
+    assert point.accuracy == (labels == side.labels(1)).mean()
+    hopeless = GivenNetwork("huge", answers(labels), of_macs(100), side)
     with pytest.raises(InfeasibleError, match="if everything is"):
         evolve(PairProblem(side, hopeless, Costs(Limits(macs_m=0.15))))
 

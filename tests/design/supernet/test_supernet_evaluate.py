@@ -5,7 +5,7 @@ from tiny_family import FAMILY, RUNGS, evaluator, images, supernet
 
 from hybridge.design.store import Store
 from hybridge.design.supernet import evaluate
-from hybridge.design.supernet.evaluate import Evaluator, Images, Rung
+from hybridge.design.supernet.evaluate import Evaluator, Images, Rung, answers_of
 from hybridge.design.supernet.judge import Subnet, judge
 from hybridge.design.supernet.shrink import resize
 from hybridge.errors import ConfigError, DataError
@@ -20,7 +20,7 @@ def test_answers_are_those_of_the_subnet_taken_out_and_recalibrated(tmp_path):
     judged = judge(found.network, LARGEST, pixels, images(seed=2))
     assert answers.value.shape == (48,)
     assert answers.seconds > 0
-    assert (answers.value == found.labels(1)).mean() == pytest.approx(judged.accuracy)
+    assert (answers.value["label"] == found.labels(1)).mean() == pytest.approx(judged.accuracy)
 
 
 def test_the_first_rung_sees_the_first_images(tmp_path):
@@ -74,3 +74,11 @@ def test_numbers_that_are_none_are_no_answers(tmp_path):
 def test_images_of_two_sizes_are_refused():
     with pytest.raises(ConfigError, match="all of one size"):
         Images(images(side=8), images(side=12))
+
+
+def test_a_margin_is_that_between_the_two_most_probable_classes():
+    logits = torch.tensor([[0.0, 2.0, 1.0], [5.0, 5.0, -50.0]])
+    answers = answers_of(logits)
+    odds = np.exp([2.0, 1.0]) / np.exp([0.0, 1.0, 2.0]).sum()
+    assert answers["label"].tolist() == [1, 0]
+    np.testing.assert_allclose(answers["margin"], [odds[0] - odds[1], 0.0], atol=1e-6)

@@ -24,8 +24,10 @@ from hybridge.errors import ConfigError, DataError
 from hybridge.hashing import hash_json
 from hybridge.plan.tensors import Frozen
 
-Answers = np.ndarray[Any, np.dtype[np.int32]]
-"""The class that a network answers for each image, ``(n,)``."""
+Answers = np.ndarray[Any, np.dtype[np.void]]
+"""What a network answers for each image, ``(n,)``: fields of `ANSWER`."""
+ANSWER = np.dtype([("label", np.int32), ("margin", np.float32)])
+"""The class, and by how much it is more probable than the second."""
 
 
 class Rung(Frozen):
@@ -102,7 +104,13 @@ class Evaluator:
         self.network, self.images, self.rungs = network.eval(), images, tuple(rungs)
         self.family = supernet_of(network).family
         self._store, self._batch_size = store, batch_size
-        self._key = ["subnet", hash_network(network), images.fingerprint, batch_size]
+        self._key = [
+            "subnet",
+            list(ANSWER.fields or ()),
+            hash_network(network),
+            images.fingerprint,
+            batch_size,
+        ]
 
     def measure(self, subnet: Subnet, rung: int) -> Measured[Answers]:
         """Return a subnet's answers, from the store where it has been evaluated before.
@@ -118,7 +126,10 @@ class Evaluator:
         exactly = self.rungs[rung].model_dump()
         key = hash_json([*self._key, str(subnet.architecture), subnet.resolution, exactly])
         kept = self._store.keep(key, lambda: self._evaluate(subnet, self.rungs[rung]))
-        return Measured(kept["answers"], float(kept["seconds"]))
+        answers = np.empty(len(kept["label"]), ANSWER)
+        for field in ANSWER.fields or ():
+            answers[field] = kept[field]
+        return Measured(answers, float(kept["seconds"]))
 
     def labels(self, rung: int) -> np.ndarray[Any, np.dtype[np.int64]]:
         """Return the labels of the images that are answered at a rung, ``(n,)``."""
@@ -139,11 +150,10 @@ class Evaluator:
         recalibrate(network, self._batches(calibration, subnet.resolution))
         fold_norms(network)
         with torch.inference_mode():
-            answers = [_answers(network(b)) for b in self._batches(validation, subnet.resolution)]
-        return {
-            "answers": np.concatenate(answers),
-            "seconds": np.array(time.perf_counter() - began),
-        }
+            logits = [network(b).cpu() for b in self._batches(validation, subnet.resolution)]
+        answers = answers_of(torch.cat(logits))
+        seconds = np.array(time.perf_counter() - began)
+        return {field: answers[field] for field in ANSWER.fields or ()} | {"seconds": seconds}
 
     def _batches(self, pixels: Tensor, side: int) -> Iterator[Tensor]:
         for start in range(0, len(pixels), self._batch_size):
@@ -151,11 +161,15 @@ class Evaluator:
             yield resize(batch, side).to(self.network.mean.device)
 
 
-def _answers(logits: Tensor) -> Answers:
+def answers_of(logits: Tensor) -> Answers:
+    """Return what logits ``(n, K)`` answer; raises `DataError` where they are not finite."""
     if not bool(torch.isfinite(logits).all()):
         raise DataError(
             "a subnet gives numbers that are not finite; was the supernet trained, and did it not "
             "diverge?"
         )
-    answers: Answers = logits.argmax(1).to(torch.int32).cpu().numpy()
+    answers = np.empty(len(logits), ANSWER)
+    answers["label"] = logits.argmax(1).numpy()
+    first, second = logits.softmax(1).topk(2, dim=1).values.unbind(1)
+    answers["margin"] = (first - second).numpy()
     return answers

@@ -136,6 +136,20 @@ def joined(kept: Amounts, sent: Amounts, rate: float) -> dict[str, float]:
     return {name: amount + rate * sent.get(name, 0.0) for name, amount in kept.items()}
 
 
+def most_sent(limits: Limits, kept: Amounts, sent: Amounts) -> float | None:
+    """Return the share of inputs that may be sent, in 0..1; none where no limit grows with it.
+
+    Args:
+        limits: What an input may cost on the mean.
+        kept: What one costs that is kept.
+        sent: What one costs beyond that where it is sent.
+    """
+    shares = [
+        (limit - kept[name]) / sent[name] for name, limit in limits.given.items() if sent.get(name)
+    ]
+    return min(max(min(shares), 0.0), 1.0) if shares else None
+
+
 def out_of_reach(limits: Limits, what: str, least: Amounts, most: Amounts) -> InfeasibleError:
     """Return an error that says what is feasible, where not even the smallest is.
 

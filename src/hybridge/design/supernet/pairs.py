@@ -1,8 +1,10 @@
 """The search for a base and a global together, or for one network, as a problem.
 
-A pair is judged by the **agreement oracle** (selective query, section 2.2): where base and global
-agree the base answers, else global does. So a pair answers what its global answers, its accuracy is
-the global's, and the base decides what that costs: by what it takes, and by how often it agrees.
+A pair is judged in one of two ways. By the **agreement oracle** (selective query, section 2.2):
+where base and global agree the base answers, else global does. So a pair answers what its global
+answers, its accuracy is the global's, and the base decides what that costs: by what it takes, and
+by how often it agrees. No router knows that much. By **confidence**, which is beyond the paper:
+what the base is least sure of is sent, as much as the limits allow, as a router would about do.
 
 Among pairs that are right equally often, the one that sends less is the better.
 
@@ -11,13 +13,14 @@ Letters: ``n`` images.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 
 from hybridge.design.search.evolve import Trial
 from hybridge.design.search.problem import Measured
 from hybridge.design.supernet.evaluate import Answers
-from hybridge.design.supernet.limits import Amounts, Costs, joined, out_of_reach, told
+from hybridge.design.supernet.limits import Amounts, Costs, joined, most_sent, out_of_reach, told
 from hybridge.design.supernet.sides import Network, Side
 from hybridge.errors import ConfigError, InfeasibleError
 
@@ -55,12 +58,12 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class PairPoint:
-    """How a pair does under the agreement oracle.
+    """How a pair does, as it is judged.
 
     Attributes:
         accuracy: Share of images answered right.
         base_accuracy: The same by the base alone.
-        query_rate: Share on which base and global disagree.
+        query_rate: Share that is sent: on which base and global disagree, or that may be.
         costs: What an input costs on the mean, by name of the limit.
     """
 
@@ -71,8 +74,11 @@ class PairPoint:
 
 
 Answered = Mapping[Part, Answers]
+Judge = Literal["agreement", "confidence"]
 #: What a pair that sends everything loses to one that sends nothing: less than an image is worth.
 _TIE_BREAK = 1e-7
+#: Share of an image that a sum of shares may lack.
+_ROUNDING = 1e-6
 #: How likely each choice of a global is drawn anew that came out as its base, and how often.
 _APART, _APART_TRIES = 0.1, 20
 
@@ -85,13 +91,16 @@ class PairProblem:
         global_: What the global may be: the very same object where one supernet serves both; None
             searches one network alone.
         costs: Limits, and what networks are priced by.
+        judge: How pairs are judged.
 
     Raises:
         ConfigError: The sides differ in their images, or two of them have one name.
         InfeasibleError: Not even the smallest networks are within the limits.
     """
 
-    def __init__(self, base: Side, global_: Side | None, costs: Costs) -> None:
+    def __init__(
+        self, base: Side, global_: Side | None, costs: Costs, judge: Judge = "agreement"
+    ) -> None:
         if global_ is not None and global_ is not base:
             if global_.name == base.name:
                 raise ConfigError(f"expected two names for two sides, got {base.name!r} twice")
@@ -99,7 +108,7 @@ class PairProblem:
             labels = [[side.labels(rung) for rung in range(side.rungs)] for side in sides]
             if len(labels[0]) != len(labels[1]) or not all(map(np.array_equal, *labels)):
                 raise ConfigError("expected both sides to answer the same images at every rung")
-        self.base, self.global_, self.costs = base, global_, costs
+        self.base, self.global_, self.costs, self.judge = base, global_, costs, judge
         self._sides = {side.name: side for side in (base, global_) if side is not None}
         self._kept: dict[Network, Amounts] = {}
         self._sent: dict[Network, Amounts] = {}
@@ -181,17 +190,25 @@ class PairProblem:
             return float("-inf")
         return point.accuracy - _TIE_BREAK * point.query_rate
 
-    def point(self, trial: Trial[Pair], measures: Answered) -> PairPoint:
-        """Return how a pair does under the agreement oracle, within the limits or not."""
+    def point(
+        self, trial: Trial[Pair], measures: Answered, judge: Judge | None = None
+    ) -> PairPoint:
+        """Return how a pair does, within the limits or not; as the problem judges by default."""
         parts = self.parts(trial)
         base, global_ = measures[parts[0]], measures[parts[-1]]
         labels = self.base.labels(trial.rung)
-        rate = float((base != global_).mean())
+        kept, extra = self.kept(trial.candidate), self.sent(trial.candidate)
+        sent = base["label"] != global_["label"]
+        if (judge or self.judge) == "confidence":
+            share = most_sent(self.costs.limits, kept, extra)
+            count = int(sent.sum()) if share is None else int(share * len(sent) + _ROUNDING)
+            sent = _least(base["margin"], count)
+        rate = float(sent.mean())
         return PairPoint(
-            accuracy=float((global_ == labels).mean()),
-            base_accuracy=float((base == labels).mean()),
+            accuracy=float((np.where(sent, global_["label"], base["label"]) == labels).mean()),
+            base_accuracy=float((base["label"] == labels).mean()),
             query_rate=rate,
-            costs=joined(self.kept(trial.candidate), self.sent(trial.candidate), rate),
+            costs=joined(kept, extra, rate),
         )
 
     def kept(self, pair: Pair) -> Amounts:
@@ -231,7 +248,7 @@ class PairProblem:
         )
 
     def recombined(self, measures: Answered, count: int) -> list[Pair]:
-        """Return the best pairs that can be put together from networks evaluated in full.
+        """Return the best pairs that can be put together, by agreement, from what is known in full.
 
         The accuracy of a pair is its global's: so globals are gone through from the best on, each
         with the base that makes it cheapest, as long as one is within the limits.
@@ -244,14 +261,16 @@ class PairProblem:
             return []
         bases, globals_ = self._known(self.base, measures), self._known(self.global_, measures)
         labels = self.base.labels(self.top)
-        ranked = sorted(globals_, key=lambda each: -float((globals_[each] == labels).mean()))
+        ranked = sorted(
+            globals_, key=lambda each: -float((globals_[each]["label"] == labels).mean())
+        )
         pool = [base for base in bases if self.promising(Pair(base))]
         if not pool:
             return []
-        answers = np.stack([bases[base] for base in pool])
+        answers = np.stack([bases[base]["label"] for base in pool])
         found: list[Pair] = []
         for global_ in ranked:
-            rates = (answers != globals_[global_]).mean(axis=1)
+            rates = (answers != globals_[global_]["label"]).mean(axis=1)
             pair = self._cheapest(pool, global_, rates)
             found += [] if pair is None else [pair]
             if len(found) == count:
@@ -282,3 +301,12 @@ class PairProblem:
             if self.costs.allow(costs) and not self._is_one(pair):
                 found.append((next(iter(costs.values())), rate, index))
         return Pair(pool[min(found)[2]], global_) if found else None
+
+
+def _least(
+    margins: np.ndarray[Any, np.dtype[np.float32]], count: int
+) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """Return where the ``count`` least of some margins ``(n,)`` are, the first of equals."""
+    least = np.zeros(len(margins), bool)
+    least[np.argsort(margins, kind="stable")[:count]] = True
+    return least

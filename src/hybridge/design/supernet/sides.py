@@ -161,7 +161,7 @@ class GivenNetwork:
 
     Args:
         name: What it is called.
-        answers: What it answers for all validation images, ``(N,)``.
+        answers: What it answers for all validation images, ``(N,)``, as `answers_of` has it.
         footprint: What it takes.
         other: The side that is searched: its images, labels and rungs are this side's too.
 
@@ -172,7 +172,7 @@ class GivenNetwork:
     def __init__(
         self,
         name: str,
-        answers: np.ndarray[Any, np.dtype[np.integer[Any]]],
+        answers: Answers,
         footprint: Footprint,
         other: Side,
     ) -> None:
@@ -184,7 +184,7 @@ class GivenNetwork:
         self.name, self.rungs = name, other.rungs
         self.smallest: Network = Given(name)
         self.largest: Network = self.smallest
-        self._answers: Answers = answers.astype(np.int32)
+        self._answers = answers
         self._footprint, self._other = footprint, other
 
     def draw(self, rng: np.random.Generator, thrift: float = 0.0) -> Network:
