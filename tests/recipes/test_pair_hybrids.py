@@ -17,7 +17,7 @@ def found(base="b", global_="g", rate=0.4, kept=1.0, sent=4.0, **limits):
         method="smallest + largest",
         number=1,
         pair=Pair(Given(base), Given(global_)),
-        point=SimpleNamespace(query_rate=rate),
+        agreement=SimpleNamespace(query_rate=rate),
         kept=dict.fromkeys(names, kept),
         sent={name: sent for name in names if not name.startswith("base_")},
     )

@@ -39,4 +39,4 @@ def test_a_network_answers_what_it_did_when_it_was_evaluated(tmp_path, resolutio
     apart = np.sort(logits, axis=1)
     clear = apart[:, -1] - apart[:, -2] > (0 if resolution == SIDE else 0.05 * logits.std())
     assert clear.mean() > 0.8
-    np.testing.assert_array_equal(logits.argmax(1)[clear], evaluated.value[clear])
+    np.testing.assert_array_equal(logits.argmax(1)[clear], evaluated.value["label"][clear])

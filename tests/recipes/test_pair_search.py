@@ -73,6 +73,18 @@ def test_networks_count_once_however_they_were_evaluated(searched):
     assert summary["seconds"] > 0
 
 
+def test_a_pair_may_be_judged_by_confidence(searched):
+    done = searched(search__methods=["pair by confidence", "pair"])
+    confident, agreed = done.found
+    assert confident.point == confident.confidence
+    assert agreed.point == agreed.agreement
+    assert confident.within
+    assert agreed.within
+    assert confident.agreement.query_rate >= 0
+    assert [row["method"] for row in summarise(done)["pairs"]] == ["pair by confidence", "pair"]
+    assert done.recipe.search.chosen == "pair by confidence"
+
+
 def test_a_pair_that_is_not_found_is_an_error(searched):
     with pytest.raises(InfeasibleError, match="agree too seldom"):
         searched(search__limits=[{"macs_m": HARDLY}], hybrid=None)

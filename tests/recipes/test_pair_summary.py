@@ -10,7 +10,7 @@ from hybridge.recipes.pair_summary import correlation, hybrids_summary
 from hybridge.report.pair_tables import correlation_line
 
 
-def row(score, accuracy, base="a", at_oracle=50.0, **others):
+def row(score, accuracy, base="a", at_oracle=50.0, by_confidence=60.0, **others):
     return {
         "mode": "r",
         "decided_by": "router",
@@ -20,16 +20,17 @@ def row(score, accuracy, base="a", at_oracle=50.0, **others):
         "oracle_score": score,
         "accuracy": accuracy,
         "accuracy_at_oracle_rate": at_oracle,
+        "confidence_score": by_confidence,
         **others,
     }
 
 
 def test_a_correlation_is_of_distinct_pairs():
     rows = [
-        row(80, 70, "a", 60),
-        row(80, 74, "a", 60),  # the same pair under another limit
-        row(81, 71, "b", 65),
-        row(82, 75, "c", 64),
+        row(80, 70, "a", 60, 71),
+        row(80, 74, "a", 60, 75),  # the same pair under another limit
+        row(81, 71, "b", 65, 72),
+        row(82, 75, "c", 64, 76),
         row(99, 1, "d", mode="rb"),
         row(99, 1, "e", fused=True),
     ]
@@ -37,9 +38,11 @@ def test_a_correlation_is_of_distinct_pairs():
     assert found["pairs"] == 3
     assert found["spearman"] == pytest.approx(0.5)  # 72, 71, 75
     assert found["at_oracle_rate"]["spearman"] == pytest.approx(0.5)  # 60, 65, 64
+    assert found["by_confidence"]["spearman"] == pytest.approx(1.0)  # 73, 72, 76
     (line,) = correlation_line({"oracle_against_hybrid": found})
     assert "3 pairs" in line
     assert line.count("0.50") == 2
+    assert line.count("1.00") == 1
 
 
 def test_numbers_that_are_all_the_same_have_no_correlation():
@@ -49,6 +52,7 @@ def test_numbers_that_are_all_the_same_have_no_correlation():
     found = correlation([row(80 + n, 70 + n, str(n)) for n in range(4)])
     assert found["spearman"] == pytest.approx(1)
     assert found["at_oracle_rate"] is None
+    assert found["by_confidence"] is None
     assert correlation_line({"oracle_against_hybrid": found})
     assert correlation_line({"oracle_against_hybrid": None}) == []
 

@@ -11,6 +11,8 @@ def network(limit, macs_m, **others):
         "base": "b",
         "global": "g",
         "score": 80.0,
+        "agreement_score": 80.0,
+        "confidence_score": 75.0,
         "base_accuracy": 70.0,
         "query_rate": 0.2,
         "macs_m": macs_m,
