@@ -36,6 +36,9 @@ class Clouds(ExitStack):
         return self.serving(self.stage.bundle)
 
 
+#: One way of a link on which a call is in time, and a call that has to connect first is not.
+FAR_S = 0.05
+
 Opener = Callable[[Clouds], AbstractContextManager[World]]
 Turn = Callable[[Proxy], None]
 
@@ -44,10 +47,10 @@ def _transport(port: int) -> GrpcTransport:
     return GrpcTransport(f"127.0.0.1:{port}")
 
 
-def _through(breaks: Turn, heals: Turn) -> Opener:
+def _through(breaks: Turn, heals: Turn, delay_s: float = 0.0) -> Opener:
     @contextmanager
     def opened(clouds: Clouds) -> Iterator[World]:
-        with Proxy(clouds.usual.port) as proxy:
+        with Proxy(clouds.usual.port, delay_s=delay_s) as proxy:
             yield World(_transport(proxy.port), lambda: breaks(proxy), lambda: heals(proxy))
 
     return opened
@@ -149,6 +152,7 @@ CASES = (
     Case("connection refused", _through(Proxy.close, Proxy.open)),
     Case("hang", hang),
     Case("black hole", _through(_in("hold"), _in("pass"))),
+    Case("black hole far away", _through(_in("hold"), _in("pass"), FAR_S), every_s=0.06),
     Case("reset in the middle of a message", _through(_in("reset"), _in("pass"))),
     Case("slow link", _through(_at(200e3), _at(None))),
     Case("link flapping", flapping),

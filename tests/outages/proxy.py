@@ -5,7 +5,9 @@ import socket
 import struct
 import threading
 import time
+from collections.abc import Iterator
 from contextlib import suppress
+from queue import SimpleQueue
 from typing import Literal
 
 Mode = Literal["pass", "hold", "reset", "corrupt"]
@@ -26,6 +28,7 @@ class Proxy:
     Args:
         to_port: Where the server listens.
         seed: Of what is damaged.
+        delay_s: How long everything is on its way, in each direction; connecting takes both.
 
     Attributes:
         port: Where it listens.
@@ -35,7 +38,8 @@ class Proxy:
         damaged_share: Share of chunks that ``corrupt`` damages.
     """
 
-    def __init__(self, to_port: int, seed: int = 0) -> None:
+    def __init__(self, to_port: int, seed: int = 0, delay_s: float = 0.0) -> None:
+        self._delay_s = delay_s
         self.mode: Mode = "pass"
         self.rate_bps: float | None = None
         self.damaged_share = 0.3
@@ -72,19 +76,53 @@ class Proxy:
                 client, _ = listener.accept()
             except OSError:
                 return
+            if self._delay_s:
+                threading.Thread(target=self._connect, args=(client,), daemon=True).start()
+            else:
+                self._connect(client)
+
+    def _connect(self, client: socket.socket) -> None:
+        time.sleep(2 * self._delay_s)
+        try:
+            server = socket.create_connection(("127.0.0.1", self.to_port))
+        except OSError:
+            client.close()
+            return
+        self._ends |= {client, server}
+        for pair, up in (((client, server), True), ((server, client), False)):
+            threading.Thread(target=self._pump, args=(*pair, up), daemon=True).start()
+
+    def _arriving(self, source: socket.socket) -> Iterator[bytes]:
+        """Yield what ``source`` sends, each chunk after its delay.
+
+        Ends, or raises `OSError`, where the connection does.
+        """
+        if not self._delay_s:
+            while data := source.recv(_CHUNK_BYTES):
+                yield data
+            return
+        on_the_way: SimpleQueue[tuple[float, bytes]] = SimpleQueue()
+        threading.Thread(target=self._depart, args=(source, on_the_way), daemon=True).start()
+        while True:
+            arrives_s, data = on_the_way.get()
+            time.sleep(max(arrives_s - time.perf_counter(), 0.0))
+            if not data:
+                return
+            yield data
+
+    def _depart(self, source: socket.socket, on_the_way: SimpleQueue[tuple[float, bytes]]) -> None:
+        data = b"until the end"
+        while data:
             try:
-                server = socket.create_connection(("127.0.0.1", self.to_port))
+                data = source.recv(_CHUNK_BYTES)
             except OSError:
-                client.close()
-                continue
-            self._ends |= {client, server}
-            for pair, up in (((client, server), True), ((server, client), False)):
-                threading.Thread(target=self._pump, args=(*pair, up), daemon=True).start()
+                data = b""
+            on_the_way.put((time.perf_counter() + self._delay_s, data))
 
     def _pump(self, source: socket.socket, sink: socket.socket, up: bool) -> None:
         try:
             sink.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            while data := source.recv(_CHUNK_BYTES):
+            for data in self._arriving(source):
                 while self.mode == "hold" and self._listener is not None:
                     time.sleep(_TICK_S)
                 if up and self.rate_bps is not None:

@@ -1,7 +1,7 @@
 import pytest
 
 from hybridge.errors import ConfigError
-from hybridge.runtime.edge.lines import SILENT_CALLS, Lines
+from hybridge.runtime.edge.lines import CONNECTS_WITHIN_S, SILENT_CALLS, Lines
 
 
 class Channel:
@@ -20,13 +20,31 @@ def opened():
     return []
 
 
+class Clock:
+    def __init__(self):
+        self.now_s = 100.0
+
+    def __call__(self):
+        return self.now_s
+
+
 @pytest.fixture
-def lines(opened):
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def lines(opened, clock):
     def open_channel():
         opened.append(Channel())
         return opened[-1]
 
-    return Lines(open_channel, "/Infer")
+    return Lines(open_channel, "/Infer", clock)
+
+
+def hear(lines):
+    with lines.taken() as line:
+        lines.heard(line)
 
 
 def be_silent(lines, times=1):
@@ -36,22 +54,36 @@ def be_silent(lines, times=1):
 
 
 def test_a_line_is_left_once_a_few_calls_in_a_row_heard_nothing(lines, opened):
+    hear(lines)
     be_silent(lines, SILENT_CALLS - 1)
     assert len(opened) == 1
     be_silent(lines)
     assert [channel.closed for channel in opened] == [True, False]
-    be_silent(lines)  # it may be this one that meets a link that is back
+
+
+def test_a_line_that_may_still_be_connecting_is_left_alone(lines, opened, clock):
+    be_silent(lines, 10 * SILENT_CALLS)
+    assert len(opened) == 1
+    clock.now_s += CONNECTS_WITHIN_S
+    be_silent(lines)  # long enough: it may have connected, and died before it was heard from
+    assert [channel.closed for channel in opened] == [True, False]
+    clock.now_s += 2 * CONNECTS_WITHIN_S
+    be_silent(lines, 10 * SILENT_CALLS)  # it connects at the first call, not before
+    assert len(opened) == 2
+    clock.now_s += CONNECTS_WITHIN_S
+    be_silent(lines)
     assert [channel.closed for channel in opened] == [True, True, False]
 
 
 def test_whatever_is_heard_counts(lines, opened):
     for _ in range(5):
         be_silent(lines, SILENT_CALLS - 1)
-        lines.heard()
+        hear(lines)
     assert len(opened) == 1
 
 
 def test_a_call_that_is_under_way_keeps_its_line(lines, opened):
+    hear(lines)
     with lines.taken() as line:
         be_silent(lines, SILENT_CALLS)
         assert not opened[0].closed
@@ -61,6 +93,7 @@ def test_a_call_that_is_under_way_keeps_its_line(lines, opened):
 
 
 def test_closing_closes_all(lines, opened):
+    hear(lines)
     with lines.taken():
         be_silent(lines, SILENT_CALLS)
         lines.close()
@@ -75,5 +108,6 @@ def test_a_line_is_kept_where_no_other_can_be_opened(opened):
         return opened[0]
 
     lines = Lines(open_channel, "/Infer")
+    hear(lines)
     be_silent(lines, SILENT_CALLS + 1)
     assert not opened[0].closed

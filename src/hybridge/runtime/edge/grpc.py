@@ -114,9 +114,9 @@ class GrpcTransport(Closing):
                 if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
                     self._lines.silent(line)
                 else:
-                    self._lines.heard()
+                    self._lines.heard(line)
                 raise self._translated(error, within_ms) from error
-        self._lines.heard()
+            self._lines.heard(line)
         return response
 
     def _request(self, message: Message) -> tuple[bytes, int]:
