@@ -15,11 +15,13 @@ from hybridge.runtime.cloud.admission import Admission, OverloadedError
 from hybridge.runtime.cloud.models import Models
 from hybridge.runtime.cloud.server import serving
 from hybridge.runtime.edge.grpc import GrpcTransport
+from hybridge.runtime.edge.lines import SILENT_CALLS
 from hybridge.runtime.edge.shaped import Shaped
 from hybridge.runtime.sessions import ProgramSession
 from hybridge.runtime.wire import oip
 from hybridge.runtime.wire import oip_pb2 as pb
 from hybridge.runtime.wire.message import LateError, Message, UnsentError
+from hybridge.runtime.wire.trust import open_channel
 from tiny_plans import images, pair_programs
 
 
@@ -107,6 +109,22 @@ def test_spent_time_is_no_refusal(program, target):
     assert not isinstance(caught.value, RefusedError)
 
 
+def test_a_server_s_verdict_on_the_time_is_no_silence(program, target, monkeypatch):
+    opened = []
+
+    def counted(*arguments, **more):
+        opened.append(arguments)
+        return open_channel(*arguments, **more)
+
+    monkeypatch.setattr("hybridge.runtime.edge.grpc.open_channel", counted)
+    with GrpcTransport(target) as cloud:
+        for _ in range(2 * SILENT_CALLS):
+            with pytest.raises(TransportError, match="its time was spent") as caught:
+                cloud.send(message(program, images(1), left_ms=0), timeout_ms=5000)
+            assert not isinstance(caught.value, LateError | RefusedError)
+    assert len(opened) == 1
+
+
 def test_an_absent_cloud_is_known_at_once(program):
     with GrpcTransport(f"127.0.0.1:{free_port()}", timeout_ms=60_000) as cloud:
         began_s = time.perf_counter()
@@ -137,7 +155,7 @@ def test_what_never_left_is_told_by_grpc_s_own_words(details, unsent):
             return details
 
     with GrpcTransport("127.0.0.1:1") as cloud:
-        error = cloud._translated(Unavailable(), 50.0)
+        error = cloud._translated(Unavailable(), within_ms=50.0, waited_ms=1.0)
     assert isinstance(error, UnsentError) == unsent
 
 

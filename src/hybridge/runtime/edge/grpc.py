@@ -1,6 +1,7 @@
 """The transport over gRPC, to any server of the Open Inference Protocol v2."""
 
 import re
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -43,6 +44,8 @@ _OPTIONS = [
 _UNSENT = re.compile(
     "failed to connect|errors resolving|DNS resolution failed|address lookup failed", re.IGNORECASE
 )
+#: A status that says that time ran out, and comes before this share of it is over, is the server's.
+_VERDICT_BEFORE = 0.9
 
 
 class GrpcTransport(Closing):
@@ -92,7 +95,8 @@ class GrpcTransport(Closing):
 
         Raises `LateError` where no reply comes within ``timeout_ms`` (a day at most),
         `RefusedError` where the cloud refuses, `UnsentError` where no connection is made,
-        `TransportError` where the reply is of no use or the connection breaks.
+        `TransportError` where the reply is of no use, says that it would be too late, or the
+        connection breaks.
         """
         within_ms = self.timeout_ms if timeout_ms is None else limit_ms(timeout_ms, "timeout_ms")
         request, sent_checksum = self._request(message)
@@ -105,17 +109,20 @@ class GrpcTransport(Closing):
         return self._reply(response, message, sent_checksum)
 
     def _call(self, request: bytes, within_ms: float) -> bytes:
+        began_s = time.perf_counter()
         with self._lines.taken() as line:
             try:
                 response: bytes = line.infer(
                     request, timeout=max(within_ms, 0.0) / 1e3, metadata=self._headers
                 )
             except grpc.RpcError as error:
-                if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+                waited_ms = (time.perf_counter() - began_s) * 1e3
+                failure = self._translated(error, within_ms, waited_ms)
+                if isinstance(failure, LateError):
                     self._lines.silent(line)
                 else:
                     self._lines.heard(line)
-                raise self._translated(error, within_ms) from error
+                raise failure from error
             self._lines.heard(line)
         return response
 
@@ -148,13 +155,15 @@ class GrpcTransport(Closing):
     def _damaged(self, error: DataError) -> TransportError:
         return TransportError(f"{self.target} sent a reply that is damaged: {error}")
 
-    def _translated(self, error: Any, within_ms: float) -> TransportError:
+    def _translated(self, error: Any, within_ms: float, waited_ms: float) -> TransportError:
         code, details = error.code(), error.details()
         if code.name in REFUSALS:
             refused = RefusedError(f"{self.target} refused ({code.name}): {details}")
             refused.retry_after_ms = _retry_after_ms(error)
             return refused
         if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+            if waited_ms < _VERDICT_BEFORE * within_ms:  # link and server are well
+                return TransportError(f"{self.target} answered that it is too late: {details}")
             return LateError(f"{self.target} did not answer within {within_ms:.0f} ms")
         unsent = code is grpc.StatusCode.UNAVAILABLE and _UNSENT.search(str(details)) is not None
         kind = UnsentError if unsent else TransportError
