@@ -4,6 +4,7 @@ import logging
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -74,6 +75,21 @@ def test_a_log_that_cannot_be_written_warns_once(tmp_path, caplog, path):
             log.append(DECISION, 0.0, 0)
     assert len(caplog.records) == 1
     assert "cannot be written" in caplog.text
+
+
+def test_numbers_of_numpy_are_numbers(tmp_path):
+    with DecisionLog(tmp_path / "log.jsonl") as log:
+        decision = dataclasses.replace(DECISION, score=np.float32(0.25), wanted=np.bool_(True))
+        log.append(decision, 1.0, np.int64(3), truth=np.uint8(2))
+    assert list(read_log(tmp_path / "log.jsonl")) == [Record(1.0, 3, DECISION, truth=2)]
+
+
+def test_what_json_does_not_know_costs_a_line(tmp_path, caplog):
+    with caplog.at_level(logging.WARNING), DecisionLog(tmp_path / "log.jsonl") as log:
+        log.append(DECISION, 1.0, 3, truth=np.arange(2))
+        log.append(DECISION, 2.0, 3)
+    assert list(read_log(tmp_path / "log.jsonl")) == [Record(2.0, 3, DECISION)]
+    assert len(caplog.records) == 1
 
 
 def test_a_torn_line_is_left_out(tmp_path):

@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from hybridge.closing import Closing
@@ -90,7 +91,8 @@ class DecisionLog(Closing):
     ) -> None:
         """Write one line at once; warns through `logging` when it first cannot be written.
 
-        Once it could be written again, the next failure is warned of anew.
+        Once it could be written again, the next failure is warned of anew. Nor can a line be
+        written that holds what JSON does not know; NumPy's numbers are written as numbers.
 
         The arguments are those of `Record`.
         """
@@ -98,12 +100,11 @@ class DecisionLog(Closing):
         course["leaf"] = decision.leaf.model_dump()
         line = {"time_s": time_s, "label": label} | course
         line |= {"edge_label": edge_label, "truth": truth, "image": image}
-        data = json.dumps(line).encode() + b"\n"
         with self._lock:
             try:
-                self._write(data)
+                self._write(json.dumps(line, default=_plain).encode() + b"\n")
                 self._warned = False
-            except OSError as error:
+            except (OSError, TypeError, ValueError) as error:
                 self._warn(error)
 
     def _write(self, data: bytes) -> None:
@@ -146,7 +147,7 @@ class DecisionLog(Closing):
             if younger.exists():
                 younger.replace(_aged(self.path, age))
 
-    def _warn(self, error: OSError) -> None:
+    def _warn(self, error: Exception) -> None:
         if not self._warned:
             _logger.warning("decision log %s cannot be written: %s", self.path, error)
         self._warned = True
@@ -157,6 +158,13 @@ class DecisionLog(Closing):
             if self._file is not None:
                 os.close(self._file)
                 self._file = None
+
+
+def _plain(value: object) -> object:
+    """Return NumPy's number as Python's; raises `TypeError` for all else that JSON does not know."""
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"{value!r} cannot be written as JSON")
 
 
 def _aged(path: Path, age: int) -> Path:

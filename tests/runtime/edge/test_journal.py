@@ -85,6 +85,13 @@ def test_deadline_and_breaker_are_written_down(tmp_path, log):
     assert (record.decision.deadline_ms, record.decision.breaker) == (5e3, "closed")
 
 
+@pytest.mark.parametrize("truth", [np.int64(1), np.uint8(1), np.array(1)])
+def test_the_truth_may_be_numpy_s(tmp_path, log, truth):
+    with EdgeRuntime(Bundle(pair_plan(tmp_path, KEEP)), log=log) as edge:
+        edge.predict(images(1)[0], truth=truth)
+    assert [record.truth for record in read_log(log.path)] == [1]
+
+
 def test_pictures_are_the_inputs(tmp_path, log):
     ring = PictureRing(tmp_path / "kept", keep=3)
     _, records = written(pair_plan(tmp_path), images(5), log, pictures=ring)

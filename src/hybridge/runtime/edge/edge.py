@@ -154,7 +154,8 @@ class EdgeRuntime(Closing):
             x: The input.
             deadline_ms: Time from now within which to answer; the cloud is waited for no longer.
                 Infinity is as good as None.
-            truth: The right class, where it is known; it goes into the log, and nowhere else.
+            truth: The right class, an integer of Python's or NumPy's, where it is known; it goes
+                into the log, and nowhere else.
 
         Raises:
             ConfigError: ``deadline_ms`` is NaN.
@@ -164,6 +165,7 @@ class EdgeRuntime(Closing):
                 answer without it.
         """
         within_ms = _limit_ms(deadline_ms, "deadline_ms")
+        truth = None if truth is None else int(truth)  # labels often are NumPy's
         course = walk(self.plan, self._now_ms(), within_ms, self.observer)
         values = {self.plan.input.name: self._input(x)}
         decision = self._drive(course, values)
