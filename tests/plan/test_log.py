@@ -2,6 +2,7 @@ import dataclasses
 import json
 import logging
 import shutil
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -90,6 +91,28 @@ def test_what_json_does_not_know_costs_a_line(tmp_path, caplog):
         log.append(DECISION, 2.0, 3)
     assert list(read_log(tmp_path / "log.jsonl")) == [Record(2.0, 3, DECISION)]
     assert len(caplog.records) == 1
+
+
+def test_a_slow_disk_holds_up_nobody(tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr("hybridge.plan.log._MOST_WAITING", 5)
+    gate, begun = threading.Event(), threading.Event()
+    with caplog.at_level(logging.WARNING), DecisionLog(tmp_path / "log.jsonl") as log:
+        log.soon(lambda: (begun.set(), gate.wait(30)))
+        assert begun.wait(30)
+        for turn in range(9):
+            log.soon(lambda turn=turn: log.append(DECISION, float(turn), turn))
+        gate.set()
+    assert labels(log.path) == [0, 1, 2, 3, 4]
+    assert [record.message.count("too slow") for record in caplog.records] == [1]
+
+
+def test_a_log_that_hangs_is_closed_all_the_same(tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr("hybridge.plan.log._PATIENCE_S", 0.01)
+    gate = threading.Event()
+    with caplog.at_level(logging.WARNING), DecisionLog(tmp_path / "log.jsonl") as log:
+        log.soon(lambda: gate.wait(30))
+    gate.set()
+    assert "1 lines are lost" in caplog.text
 
 
 def test_a_torn_line_is_left_out(tmp_path):

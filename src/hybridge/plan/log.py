@@ -5,7 +5,7 @@ import logging
 import math
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -17,6 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 from hybridge.closing import Closing
 from hybridge.errors import ConfigError, DataError
 from hybridge.plan.decision import Decision
+from hybridge.plan.errands import Errands
 
 _logger = logging.getLogger(__name__)
 
@@ -24,6 +25,9 @@ _FIELDS = tuple(field.name for field in fields(Decision))
 _BYTES_OF_MB = 1_000_000
 #: Older files are looked for no further than this; `DecisionLog` keeps no more.
 MOST_KEPT = 999
+#: Most lines that wait for a slow disk, and how long closing waits for them.
+_MOST_WAITING = 1000
+_PATIENCE_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +58,9 @@ _RECORD = TypeAdapter(Record)
 class DecisionLog(Closing):
     """Appends decisions to a file. A log that cannot be written never costs an answer.
 
+    Nor does a slow disk, for whoever answers appends through `soon`: on a thread of the log's own.
+    Where too many lines wait, more are lost, with a warning.
+
     A file that would become too large is renamed ``NAME.1``, what was ``NAME.1`` becomes
     ``NAME.2``, and so on; the oldest is given up. Safe to use from several threads.
 
@@ -78,6 +85,32 @@ class DecisionLog(Closing):
         self._file: int | None = None
         self._warned = False
         self._torn = False
+        self._errands = Errands(_MOST_WAITING, _PATIENCE_S)
+        self._is_behind = False
+
+    def soon(self, write: Callable[[], None]) -> None:
+        """Have ``write``, which appends, called on another thread, one after another in order.
+
+        Warns through `logging` where so much waits already that it will not be called, and once
+        more only after nothing waited any longer.
+        """
+        if not self._errands.waiting:
+            self._is_behind = False
+        if self._errands.add(write):
+            return
+        if not self._is_behind:
+            _logger.warning("decision log %s is too slow: lines are lost", self.path)
+        self._is_behind = True
+
+    def flush(self) -> bool:
+        """Wait for what `soon` was given; returns whether all of it is done.
+
+        What is not after five seconds is given up, with a warning.
+        """
+        given_up = self._errands.finish()
+        if given_up:
+            _logger.warning("decision log %s is too slow: %d lines are lost", self.path, given_up)
+        return not given_up
 
     def append(
         self,
@@ -153,7 +186,11 @@ class DecisionLog(Closing):
         self._warned = True
 
     def close(self) -> None:
-        """Close the file; appending opens it again."""
+        """Write what waits as `flush` does, and close the file; appending opens it again."""
+        all_done = self.flush()
+        self._errands.close()
+        if not all_done:  # the thread that hangs has the file
+            return
         with self._lock:
             if self._file is not None:
                 os.close(self._file)
@@ -161,7 +198,7 @@ class DecisionLog(Closing):
 
 
 def _plain(value: object) -> object:
-    """Return NumPy's number as Python's; raises `TypeError` for all else that JSON does not know."""
+    """Return NumPy's number as Python's; raises `TypeError` for what else JSON does not know."""
     if isinstance(value, np.generic):
         return value.item()
     raise TypeError(f"{value!r} cannot be written as JSON")

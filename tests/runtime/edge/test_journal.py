@@ -1,6 +1,7 @@
 """What a runtime writes down: what home would have said, the truth, and the input."""
 
 import logging
+import threading
 
 import numpy as np
 import pytest
@@ -99,6 +100,39 @@ def test_pictures_are_the_inputs(tmp_path, log):
     assert sorted(path.name for path in ring.folder.iterdir()) == names[-3:]
     for name, pixels in zip(names[-3:], images(5)[-3:], strict=True):
         np.testing.assert_array_equal(np.asarray(Image.open(ring.folder / name)), pixels)
+
+
+@pytest.mark.parametrize("slow", [(DecisionLog, "_write"), (PictureRing, "add")])
+def test_a_slow_disk_holds_up_no_answer(tmp_path, log, monkeypatch, slow):
+    gate, plainly = threading.Event(), getattr(*slow)
+
+    def slowly(self, data):
+        assert gate.wait(30)
+        return plainly(self, data)
+
+    monkeypatch.setattr(*slow, slowly)
+    ring = PictureRing(tmp_path / "kept", keep=2)
+    with EdgeRuntime(Bundle(pair_plan(tmp_path)), log=log, pictures=ring) as edge:
+        answers = [edge.predict(x, deadline_ms=5e3) for x in images(6)]
+        assert not log.path.exists()
+        gate.set()
+    records = list(read_log(log.path))
+    assert [record.label for record in records] == [answer.label for answer in answers]
+    # Of those that waited, the pictures that are kept anyway.
+    assert sorted(path.name for path in ring.folder.iterdir()) == [
+        record.image for record in records[-2:]
+    ]
+
+
+def test_a_picture_is_of_what_was_asked(tmp_path, log):
+    ring, pixels, gate = PictureRing(tmp_path / "kept"), images(1)[0], threading.Event()
+    with EdgeRuntime(Bundle(pair_plan(tmp_path)), log=log, pictures=ring) as edge:
+        log.soon(lambda: gate.wait(30))
+        edge.predict(pixels)
+        pixels[...] = 0  # as a camera does that has one buffer
+        gate.set()
+    (record,) = read_log(log.path)
+    np.testing.assert_array_equal(np.asarray(Image.open(ring.folder / record.image)), images(1)[0])
 
 
 def test_large_pictures_are_kept_small(tmp_path):

@@ -220,12 +220,17 @@ class EdgeRuntime(Closing):
                     work.cancel()
 
     def close(self) -> None:
-        """Close the transport and stop the threads; `predict` goes on answering from the edge."""
+        """Close the transport, stop the threads and wait for the log; `predict` goes on.
+
+        It answers from the edge then.
+        """
         if self._cloud is not None:
             self._cloud.close()
         self._closed = True
         self._couriers.close()
         self._pool.shutdown()
+        if self._journal is not None:
+            self._journal.flush()
 
     def _input(self, x: Input) -> Array:
         """Return ``x`` as a batch of one ``(1, ...)``, checked."""

@@ -1,6 +1,8 @@
 """What an edge runtime writes down of each request."""
 
+import threading
 import time
+from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,6 +19,9 @@ Array = np.ndarray[Any, Any]
 class Journal:
     """Writes decisions, with what the edge alone would have answered, and perhaps the input.
 
+    Nobody waits for disks: lines and pictures are written on the log's own thread. A picture that
+    others would push out before it is written is left out.
+
     Args:
         plan: What is walked.
         log: Where decisions go.
@@ -27,6 +32,8 @@ class Journal:
         self._log = log
         self._pictures = pictures if plan.geometry is not None else None
         self._input = plan.input.name
+        self._lock = threading.Lock()
+        self._inputs: deque[list[Array]] = deque()
         leaves = dict(plan.leaves())
         self._homes: dict[Path, Leaf | None] = {
             path: None if (home := plan.home_leaf(path)) is None else leaves[home]
@@ -41,7 +48,7 @@ class Journal:
         label: int | None,
         truth: int | None,
     ) -> None:
-        """Write one request down.
+        """Have one request written down soon.
 
         Args:
             decision: How it went.
@@ -55,7 +62,31 @@ class Journal:
         else:
             home = self._homes[decision.path]
             edge_label = None if home is None else int(home.combine.probabilities(values).argmax())
-        image = None if self._pictures is None else self._pictures.add(values[self._input][0])
-        self._log.append(
-            decision, time.time(), label, edge_label=edge_label, truth=truth, image=image
-        )
+        pictures, time_s = self._pictures, time.time()
+        held = [] if pictures is None else self._held(values[self._input][0], pictures.keep)
+
+        def write() -> None:
+            image = None
+            for pixels in held[:1]:
+                image = None if pictures is None else pictures.add(pixels)
+            self._log.append(
+                decision, time_s, label, edge_label=edge_label, truth=truth, image=image
+            )
+
+        self._log.soon(write)
+
+    def _held(self, pixels: Array, most: int) -> list[Array]:
+        """Return a list that holds a copy of ``pixels`` until ``most`` others have come.
+
+        A copy, for whoever asked may put the next image where this one was.
+        """
+        held = [pixels.copy()]
+        with self._lock:
+            self._inputs.append(held)
+            if len(self._inputs) > most:
+                self._inputs.popleft().clear()
+        return held
+
+    def flush(self) -> None:
+        """Wait until what was to be written is, or it takes too long."""
+        self._log.flush()

@@ -40,7 +40,7 @@ class PictureRing:
                 f"{longest_side}"
             )
         self.folder = Path(folder)
-        self._keep = keep
+        self.keep = keep
         self._size = (longest_side, longest_side)
         self._lock = threading.Lock()
         self._warned = False
@@ -64,7 +64,7 @@ class PictureRing:
         with self._lock:
             number, self._next = self._next, self._next + 1
             self._numbers.append(number)
-            gone, self._numbers = self._numbers[: -self._keep], self._numbers[-self._keep :]
+            gone, self._numbers = self._numbers[: -self.keep], self._numbers[-self.keep :]
         path = self._path(number)
         try:
             write_atomically(path, _png(image))
@@ -83,6 +83,6 @@ class PictureRing:
 
 def _png(image: Image.Image) -> bytes:
     target = io.BytesIO()
-    # Little squeezing: this stands between one answer and the next.
+    # Little squeezing: it is soon replaced.
     image.save(target, "PNG", compress_level=1)
     return target.getvalue()
