@@ -10,6 +10,7 @@ import pytest
 from hybridge.closing import Closing
 from hybridge.cost.device import devices
 from hybridge.cost.price import compute_ms
+from hybridge.errors import TransportError
 from hybridge.plan.bundle import Bundle
 from hybridge.plan.variants import with_threshold
 from hybridge.runtime.clock import ManualClock
@@ -68,6 +69,30 @@ def test_an_answer_comes_at_the_deadline_whatever_the_transport_does(bundle):
         assert answer.source == "edge"
         assert "did not come back" in answer.failure
         assert answer.asked
+
+
+def test_where_no_thread_can_be_started_the_edge_answers(bundle, monkeypatch):
+    replies = iter((TransportError("away"), Reply({"logits": np.array([[0, 0, 9]], np.float32)})))
+
+    def reply(message):
+        told = next(replies)
+        if isinstance(told, Exception):
+            raise told
+        return told
+
+    def start(self):
+        raise RuntimeError("can't start new thread")
+
+    at_once = BreakerSettings(failures=1, cooldown_ms=1e-3)
+    with EdgeRuntime(bundle, MockTransport(reply), breaker=at_once) as edge:
+        assert edge.predict(IMAGE).failure == "away"
+        with monkeypatch.context() as patched:
+            patched.setattr(threading.Thread, "start", start)
+            answer = edge.predict(IMAGE, deadline_ms=5000)
+        assert (answer.source, answer.asked) == ("edge", False)
+        assert "can't start new thread" in answer.failure
+        assert edge.observer.breaker_state == "open"  # the probe's turn is the next one's
+        assert edge.predict(IMAGE, deadline_ms=5000).source == "cloud"
 
 
 def test_what_comes_too_late_is_not_taken_for_another_answer(bundle):

@@ -80,6 +80,26 @@ def test_a_closed_runtime_streams_no_more(plan):
         asyncio.run(collect(runtime, list(images(1))))
 
 
+def test_a_stream_whose_runtime_is_closed_ends_after_what_was_begun(plan):
+    runtime = EdgeRuntime(Bundle(edge_only(plan)))
+    answers = []
+
+    async def closing():
+        for x in images(3):
+            yield x
+        runtime.close()
+        for x in images(3):
+            yield x
+
+    async def collect_all():
+        async for answer in runtime.predict_stream(closing()):
+            answers.append(answer)
+
+    with pytest.raises(ConfigError, match="closed"):
+        asyncio.run(collect_all())
+    assert len(answers) == 3
+
+
 def test_an_input_that_does_not_fit_ends_the_stream(plan):
     runtime = EdgeRuntime(Bundle(edge_only(plan)))
     xs = [*images(2), images(2), *images(2)]

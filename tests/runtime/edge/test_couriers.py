@@ -54,6 +54,20 @@ def test_calls_that_have_time_are_never_too_many():
     couriers.close()
 
 
+def test_where_no_thread_can_be_started_the_call_is_not_begun(monkeypatch):
+    couriers = Couriers(1)
+
+    def start(self):
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", start)
+        with pytest.raises(BusyError, match="can't start new thread"):
+            couriers.call(lambda: pytest.fail("begun"), 30)
+    assert couriers.call(lambda: 7, 10) == 7
+    couriers.close()
+
+
 def test_threads_end_once_closed():
     couriers = Couriers(4)
     courier = couriers.call(threading.current_thread, 10)

@@ -15,7 +15,7 @@ class OverdueError(Exception):
 
 
 class BusyError(UnsentError):
-    """Too many calls are overdue for another one; link and cloud are not to blame for this one."""
+    """No thread can be had for another call; link and cloud are not to blame for this one."""
 
 
 class Couriers(Generic[Result]):
@@ -40,7 +40,7 @@ class Couriers(Generic[Result]):
         """Return what ``errand`` returns, or raise what it raises.
 
         Raises `OverdueError` where it does neither in time, and `BusyError` at once, without having
-        begun it, where as many calls are overdue as may be.
+        begun it, where as many calls are overdue as may be, or the system starts no more threads.
         """
         courier = self._take()
         job = _Job(errand, self._leave)
@@ -64,7 +64,10 @@ class Couriers(Generic[Result]):
                 raise BusyError(f"{self._most} calls are overdue, and have not come back")
             if self._idle:
                 return self._idle.pop()
-        return _Courier()
+        try:
+            return _Courier()
+        except RuntimeError as error:
+            raise BusyError(f"no thread can be started for the call: {error}") from error
 
     def _leave_behind(self, job: "_Job[Result]") -> None:
         with self._lock:

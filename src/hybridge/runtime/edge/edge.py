@@ -41,6 +41,7 @@ MAX_THREADS = 64
 _TOO_LATE_MS = 1.0
 #: How much longer than it was told to a transport may take before it is waited for no more.
 _OVERDUE_MS = 3.0
+_CLOSED = "this runtime is closed; make a new one for another stream"
 
 Array = np.ndarray[Any, Any]
 Input = Picture | Array
@@ -187,13 +188,14 @@ class EdgeRuntime(Closing):
                 not hold up the edge; at most `MAX_THREADS` of them run.
 
         Raises:
-            ConfigError: ``in_flight`` is less than one, ``deadline_ms`` NaN, or the runtime closed.
+            ConfigError: ``in_flight`` is less than one, ``deadline_ms`` NaN, or the runtime closed;
+                where it is closed meanwhile, after the answers that were begun.
             Others: What `predict` raises, in the input's turn.
         """
         if in_flight < 1:
             raise ConfigError(f"expected in_flight of 1 or more, got {in_flight}")
         if self._closed:
-            raise ConfigError("this runtime is closed; make a new one for another stream")
+            raise ConfigError(_CLOSED)
         loop = asyncio.get_running_loop()
         room = asyncio.Semaphore(in_flight)
         begun: asyncio.Queue[asyncio.Future[Answer] | None] = asyncio.Queue()
@@ -202,7 +204,7 @@ class EdgeRuntime(Closing):
             try:
                 async for x in xs:
                     await room.acquire()
-                    begun.put_nowait(loop.run_in_executor(self._pool, self.predict, x, deadline_ms))
+                    begun.put_nowait(self._begun(loop, x, deadline_ms))
             finally:
                 begun.put_nowait(None)
 
@@ -218,6 +220,16 @@ class EdgeRuntime(Closing):
             while not begun.empty():
                 if (work := begun.get_nowait()) is not None:
                     work.cancel()
+
+    def _begun(
+        self, loop: asyncio.AbstractEventLoop, x: Input, deadline_ms: float | None
+    ) -> asyncio.Future[Answer]:
+        try:
+            return loop.run_in_executor(self._pool, self.predict, x, deadline_ms)
+        except RuntimeError as error:
+            if not self._closed:
+                raise
+            raise ConfigError(_CLOSED) from error
 
     def close(self) -> None:
         """Close the transport, stop the threads and wait for the log; `predict` goes on.
