@@ -107,7 +107,7 @@ def test_what_comes_too_late_is_not_taken_for_another_answer(bundle):
 
 def test_no_more_calls_are_left_behind_than_there_are_threads(bundle):
     with Stuck() as cloud, EdgeRuntime(bundle, cloud, breaker=PATIENT) as edge:
-        for _ in range(MAX_THREADS):
+        while cloud.calls < MAX_THREADS:  # on a busy machine there may be no time left to send
             edge.observer.tracker = None  # or nothing would be sent any more
             edge.predict(IMAGE, deadline_ms=3)
         left = cloud.calls
