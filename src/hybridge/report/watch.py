@@ -1,6 +1,5 @@
 """A live page over HTTP: the page, its state once and as a stream, and pictures."""
 
-import ipaddress
 import json
 import re
 import secrets
@@ -16,10 +15,11 @@ from hybridge import __version__
 from hybridge.closing import Closing
 from hybridge.errors import HybridgeError
 from hybridge.http import HttpServer, QuietHandler
+from hybridge.loopback import is_loopback
 from hybridge.report.style import style_sheet
 
 _PICTURE = re.compile(r"/images/([0-9A-Za-z_-]{1,64}\.png)")
-_HOST = re.compile(r"(localhost|127(?:\.\d{1,3}){3}|\[::1\])(?::\d+)?", re.IGNORECASE)
+_HOST = re.compile(r"(localhost\.?|127(?:\.\d{1,3}){3}|\[::1\])(?::\d+)?", re.IGNORECASE)
 #: A stream that has nothing to say says so, lest it be taken for dead.
 _SILENT_S = 10.0
 
@@ -72,14 +72,6 @@ class Dashboard(Closing):
         """End all streams and stop listening."""
         self.ended.set()
         self._server.close()
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether an address is this machine's own."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def page(nonce: str) -> str:
