@@ -7,7 +7,17 @@ from typing import Annotated
 import typer
 
 from hybridge.cli.output import show_json
-from hybridge.cli.trust import Insecure, TrustedKeys, entry_of, transport_to
+from hybridge.cli.trust import (
+    CloudAuthority,
+    Encrypts,
+    Insecure,
+    OwnCertificate,
+    OwnKey,
+    OwnToken,
+    TrustedKeys,
+    entry_of,
+    transport_to,
+)
 
 
 def gateway(
@@ -22,23 +32,11 @@ def gateway(
     most: Annotated[
         int, typer.Option(help="Most asks under way at once; others are refused at once.")
     ] = 8,
-    tls: Annotated[
-        bool, typer.Option("--tls", help="Encrypt what goes to the cloud; so do the next three.")
-    ] = False,
-    tls_ca: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="The authority that vouches for the cloud, as PEM."),
-    ] = None,
-    tls_cert: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="The gateway's certificate, where the cloud asks."),
-    ] = None,
-    tls_key: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The private key of that certificate.")
-    ] = None,
-    token_file: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The token to ask the cloud with.")
-    ] = None,
+    tls: Encrypts = False,
+    tls_ca: CloudAuthority = None,
+    tls_cert: OwnCertificate = None,
+    tls_key: OwnKey = None,
+    token_file: OwnToken = None,
     insecure: Insecure = False,
     trusted_key: TrustedKeys = None,
 ) -> None:

@@ -13,7 +13,18 @@ from hybridge.cli.answers import counted, figures_of, line, record, show_figures
 from hybridge.cli.inputs import Input, from_files, from_source
 from hybridge.cli.output import check_file, check_folder, show_json, warn
 from hybridge.cli.policies import CodecsOption, PolicyOption
-from hybridge.cli.trust import Entry, Insecure, TrustedKeys, entry_of, transport_to
+from hybridge.cli.trust import (
+    CloudAuthority,
+    Encrypts,
+    Entry,
+    Insecure,
+    OwnCertificate,
+    OwnKey,
+    OwnToken,
+    TrustedKeys,
+    entry_of,
+    transport_to,
+)
 from hybridge.errors import ConfigError, DataError, SignatureError
 
 if TYPE_CHECKING:
@@ -95,23 +106,11 @@ def run(
     abstain: Annotated[
         bool, typer.Option("--abstain", help="Withhold the label where the cloud would be asked.")
     ] = False,
-    tls: Annotated[
-        bool, typer.Option("--tls", help="Encrypt what crosses; so do the next three.")
-    ] = False,
-    tls_ca: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="The authority that vouches for the cloud, as PEM."),
-    ] = None,
-    tls_cert: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="This device's certificate, where the cloud asks."),
-    ] = None,
-    tls_key: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The private key of that certificate.")
-    ] = None,
-    token_file: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The token to ask the cloud with.")
-    ] = None,
+    tls: Encrypts = False,
+    tls_ca: CloudAuthority = None,
+    tls_cert: OwnCertificate = None,
+    tls_key: OwnKey = None,
+    token_file: OwnToken = None,
     insecure: Insecure = False,
     trusted_key: TrustedKeys = None,
     json: Annotated[bool, typer.Option("--json", help="Print a line of JSON per answer.")] = False,

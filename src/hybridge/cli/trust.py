@@ -31,6 +31,27 @@ TokenFile = Annotated[
         metavar="FILE", help="Tokens of which every request must carry one, each on its own line."
     ),
 ]
+Encrypts = Annotated[
+    bool, typer.Option("--tls", help="Encrypt what goes to the cloud; so do the next three.")
+]
+CloudAuthority = Annotated[
+    Path | None,
+    typer.Option(
+        "--tls-ca", metavar="FILE", help="The authority that vouches for the cloud, as PEM."
+    ),
+]
+OwnCertificate = Annotated[
+    Path | None,
+    typer.Option("--tls-cert", metavar="FILE", help="This end's certificate, where the cloud asks."),
+]
+OwnKey = Annotated[
+    Path | None,
+    typer.Option("--tls-key", metavar="FILE", help="The private key of that certificate."),
+]
+OwnToken = Annotated[
+    Path | None,
+    typer.Option("--token-file", metavar="FILE", help="The token to ask the cloud with."),
+]
 Insecure = Annotated[bool, typer.Option("--insecure", help="Allow plaintext beyond this machine.")]
 
 
