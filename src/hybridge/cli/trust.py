@@ -42,7 +42,9 @@ CloudAuthority = Annotated[
 ]
 OwnCertificate = Annotated[
     Path | None,
-    typer.Option("--tls-cert", metavar="FILE", help="This end's certificate, where the cloud asks."),
+    typer.Option(
+        "--tls-cert", metavar="FILE", help="This end's certificate, where the cloud asks."
+    ),
 ]
 OwnKey = Annotated[
     Path | None,
