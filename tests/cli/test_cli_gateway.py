@@ -35,6 +35,8 @@ def test_settings_that_cannot_be(call, shared_bundle, port):
     call("gateway", port, *options, "--baud", 115_201).assert_refused("115201", "115200")
     call("gateway", port, *options, "--most", 0).assert_refused("at least one ask", "got 0")
     call("gateway", port, *options[2:], "--cloud", "there").assert_refused("HOST:PORT", "'there'")
+    url = "http://127.0.0.1:8001"
+    call("gateway", port, *options[2:], "--cloud", url).assert_refused("HOST:PORT", url)
     call("gateway", port, *options[2:], "--cloud", "far:1").assert_refused("plaintext", "--tls-ca")
     call("gateway", port, *options, "--tls-cert", "a.pem").assert_refused("--tls-key")
 

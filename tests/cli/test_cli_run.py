@@ -11,6 +11,17 @@ from hybridge.plan.bundle import save_bundle
 from hybridge.plan.log import read_log
 from tiny_plans import images, partition_plan
 
+NO_TARGETS = (
+    "here",
+    "http://127.0.0.1:8001",
+    "[::1:8001",
+    "::1:8001",
+    "[here]:8001",
+    "127.0.0.1:0",
+    "127.0.0.1:65536",
+    ":8001",
+)
+
 
 def records(text):
     return [json.loads(line) for line in text.splitlines()]
@@ -159,8 +170,23 @@ def test_images_or_data_but_not_both(call, shared_bundle, pictures):
     both.assert_refused("give one of them")
 
 
-def test_an_address_without_a_port_is_refused(call, shared_bundle, pictures):
-    call("run", shared_bundle.path, pictures[0], "--cloud", "here").assert_refused("HOST:PORT")
+@pytest.mark.parametrize("cloud", NO_TARGETS)
+def test_what_is_no_host_and_port_is_refused(call, shared_bundle, pictures, cloud):
+    called = call("run", shared_bundle.path, pictures[0], "--cloud", cloud)
+    called.assert_refused("HOST:PORT", repr(cloud))
+
+
+@pytest.mark.parametrize("cloud", ["localhost:1", "127.0.0.1:1", "[::1]:1"])
+def test_hosts_and_ports_of_every_kind_are_asked(call, shared_bundle, pictures, cloud):
+    called = call("run", shared_bundle.path, pictures[0], "--cloud", cloud, "--deadline-ms", 50)
+    assert called.status == 0
+
+
+def test_data_without_images_are_refused(call, shared_bundle, tmp_path):
+    path = tmp_path / "empty.npz"
+    np.savez(path, pixels=np.zeros((0, 4, 4, 3), np.uint8), labels=np.zeros(0, np.int64))
+    called = call("run", shared_bundle.path, "--data", f"arrays:{path}")
+    called.assert_refused("empty.npz", "expected images, got none")
 
 
 def test_decisions_are_logged(call, shared_bundle, pictures, tmp_path):

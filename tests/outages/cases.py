@@ -7,7 +7,8 @@ from pathlib import Path
 
 from hybridge.runtime.edge.grpc import GrpcTransport
 from outages.bundles import Stage
-from outages.cloud import SKEWED_CLOCK, SLOW_BATCHES, Cloud
+from outages.cloud import SKEWED_CLOCK, SLOW_BATCHES, SLOW_ROWS, Cloud
+from outages.crowd import Crowd
 from outages.play import Tally, World, play
 from outages.proxy import Mode, Proxy
 
@@ -116,6 +117,13 @@ def skewed(clouds: Clouds) -> Iterator[World]:
 
 
 @contextmanager
+def overloaded(clouds: Clouds) -> Iterator[World]:
+    """Others ask more of the server than it can compute, so that it refuses what would be late."""
+    with Cloud(clouds.stage.bundle, SLOW_ROWS) as cloud, Crowd(clouds.stage, cloud.port) as crowd:
+        yield World(_transport(cloud.port), crowd.come, crowd.leave)
+
+
+@contextmanager
 def healthy(clouds: Clouds) -> Iterator[World]:
     """Nothing is wrong with link or cloud."""
     yield World(_transport(clouds.usual.port))
@@ -162,4 +170,5 @@ CASES = (
     Case("clock skew", skewed, cloud_answers=True),
     Case("full disk for the log", healthy, log=Path("/dev/full"), cloud_answers=True),
     Case("many at once", healthy, threads=32, every_s=0.2, cloud_answers=True),
+    Case("more asked than can be computed", overloaded),
 )

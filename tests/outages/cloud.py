@@ -20,6 +20,16 @@ def slowly(self, tensors):
     return run(self, tensors)
 ProgramSession.run = slowly
 """
+#: Every row takes a while, so that a hundred a second are too much.
+SLOW_ROWS = """
+import time
+from hybridge.runtime.sessions import ProgramSession
+run = ProgramSession.run
+def slowly(self, tensors):
+    time.sleep(0.01 * len(next(iter(tensors.values()))))
+    return run(self, tensors)
+ProgramSession.run = slowly
+"""
 #: The server's clocks are a day ahead, and run 3 % fast. Not the calendar's: gRPC's own core, which
 #: Python cannot reach, compares that one with itself.
 SKEWED_CLOCK = """

@@ -134,7 +134,7 @@ def test_a_server_that_is_gone_is_said_to_be(log):
     assert state["seen"] == 1
 
 
-@pytest.mark.parametrize("url", ["file:///etc/passwd", "127.0.0.1:9090", "http://"])
+@pytest.mark.parametrize("url", ["file:///etc/passwd", "127.0.0.1:9090", "http://", "http://[::1"])
 def test_only_http_is_read(url):
     with pytest.raises(ConfigError, match="address of metrics"):
         Scraper(url)

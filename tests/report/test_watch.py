@@ -120,6 +120,7 @@ def test_nothing_can_be_changed(shown, method):
     ("host", "status"),
     [
         ("localhost", 200),
+        ("LOCALHOST.:80", 200),
         ("127.0.0.1:80", 200),
         ("[::1]:80", 200),
         ("evil.example", 403),
@@ -130,6 +131,12 @@ def test_nothing_can_be_changed(shown, method):
 )
 def test_pages_from_elsewhere_read_nothing_under_a_name_of_their_own(shown, host, status):
     assert ask(shown, "/state.json", Host=host)[0] == status
+
+
+@pytest.mark.parametrize("host", ["LOCALHOST", "127.0.0.2"])
+def test_loopback_is_known_by_each_of_its_names(log, host):
+    with Dashboard(LiveView(log).state, host=host) as dashboard:
+        assert dashboard.only_loopback
 
 
 def test_what_cannot_be_read_is_told():

@@ -48,9 +48,10 @@ def dashboard(
       hybridge dashboard decisions.jsonl --bundle runs/demo/bundle --images recent
       hybridge dashboard decisions.jsonl --metrics http://127.0.0.1:9090/metrics --port 0
     """
+    from hybridge.loopback import is_loopback
     from hybridge.report.live import LiveView
     from hybridge.report.prometheus import Scraper
-    from hybridge.report.watch import Dashboard, is_loopback
+    from hybridge.report.watch import Dashboard
 
     if log.is_dir():
         raise DataError(f"expected a decision log, got the folder {log}; add a file name to it")

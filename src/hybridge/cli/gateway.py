@@ -1,6 +1,5 @@
 """``hybridge gateway``."""
 
-import re
 import signal
 from pathlib import Path
 from typing import Annotated
@@ -8,8 +7,17 @@ from typing import Annotated
 import typer
 
 from hybridge.cli.output import show_json
-from hybridge.cli.trust import Insecure, TrustedKeys, entry_of
-from hybridge.errors import ConfigError
+from hybridge.cli.trust import (
+    CloudAuthority,
+    Encrypts,
+    Insecure,
+    OwnCertificate,
+    OwnKey,
+    OwnToken,
+    TrustedKeys,
+    entry_of,
+    transport_to,
+)
 
 
 def gateway(
@@ -24,23 +32,11 @@ def gateway(
     most: Annotated[
         int, typer.Option(help="Most asks under way at once; others are refused at once.")
     ] = 8,
-    tls: Annotated[
-        bool, typer.Option("--tls", help="Encrypt what goes to the cloud; so do the next three.")
-    ] = False,
-    tls_ca: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="The authority that vouches for the cloud, as PEM."),
-    ] = None,
-    tls_cert: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="The gateway's certificate, where the cloud asks."),
-    ] = None,
-    tls_key: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The private key of that certificate.")
-    ] = None,
-    token_file: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The token to ask the cloud with.")
-    ] = None,
+    tls: Encrypts = False,
+    tls_ca: CloudAuthority = None,
+    tls_cert: OwnCertificate = None,
+    tls_key: OwnKey = None,
+    token_file: OwnToken = None,
     insecure: Insecure = False,
     trusted_key: TrustedKeys = None,
 ) -> None:
@@ -59,13 +55,10 @@ def gateway(
     """
     from hybridge.plan.bundle import load_bundle
     from hybridge.runtime.clock import SystemClock
-    from hybridge.runtime.edge.grpc import GrpcTransport
     from hybridge.runtime.gateway import Gateway
     from hybridge.runtime.port import SerialPort
     from hybridge.runtime.serial_answers import Answers, askable
 
-    if not re.fullmatch(r"\S+:\d+", cloud):
-        raise ConfigError(f"--cloud: expected HOST:PORT, got {cloud!r}")
     # The programs' names, hashes and signatures are needed, not their files.
     programs = askable(load_bundle(bundle, place="edge", trusted_keys=trusted_key or None).plan)
     entry = entry_of(tls, tls_ca, tls_cert, tls_key, token_file, insecure)
@@ -80,7 +73,7 @@ def gateway(
         return port
 
     told: list[bool] = []
-    transport = GrpcTransport(cloud, tls=entry.tls, token=entry.token, insecure=entry.insecure)
+    transport = transport_to(cloud, entry)
     with Gateway(Answers(programs, transport, clock), clock, most) as bridge:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: bridge.stop())

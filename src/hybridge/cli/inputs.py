@@ -91,6 +91,8 @@ def open_data(source: str, geometry: "Geometry") -> "Dataset":
         raise ConfigError(f"--data: expected {kind}{'' if path else ':PATH'}, got {source!r}")
     content = {"format": kind, "path": path} if path else {"format": kind}
     opened: Dataset = TypeAdapter(DataSource).validate_python(content).open(geometry, Path())
+    if not len(opened):
+        raise DataError(f"--data {source}: expected images, got none; give data that have some")
     return opened
 
 

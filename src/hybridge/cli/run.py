@@ -1,6 +1,5 @@
 """``hybridge run``."""
 
-import re
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -14,7 +13,18 @@ from hybridge.cli.answers import counted, figures_of, line, record, show_figures
 from hybridge.cli.inputs import Input, from_files, from_source
 from hybridge.cli.output import check_file, check_folder, show_json, warn
 from hybridge.cli.policies import CodecsOption, PolicyOption
-from hybridge.cli.trust import Entry, Insecure, TrustedKeys, entry_of
+from hybridge.cli.trust import (
+    CloudAuthority,
+    Encrypts,
+    Entry,
+    Insecure,
+    OwnCertificate,
+    OwnKey,
+    OwnToken,
+    TrustedKeys,
+    entry_of,
+    transport_to,
+)
 from hybridge.errors import ConfigError, DataError, SignatureError
 
 if TYPE_CHECKING:
@@ -96,23 +106,11 @@ def run(
     abstain: Annotated[
         bool, typer.Option("--abstain", help="Withhold the label where the cloud would be asked.")
     ] = False,
-    tls: Annotated[
-        bool, typer.Option("--tls", help="Encrypt what crosses; so do the next three.")
-    ] = False,
-    tls_ca: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="The authority that vouches for the cloud, as PEM."),
-    ] = None,
-    tls_cert: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="This device's certificate, where the cloud asks."),
-    ] = None,
-    tls_key: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The private key of that certificate.")
-    ] = None,
-    token_file: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The token to ask the cloud with.")
-    ] = None,
+    tls: Encrypts = False,
+    tls_ca: CloudAuthority = None,
+    tls_cert: OwnCertificate = None,
+    tls_key: OwnKey = None,
+    token_file: OwnToken = None,
     insecure: Insecure = False,
     trusted_key: TrustedKeys = None,
     json: Annotated[bool, typer.Option("--json", help="Print a line of JSON per answer.")] = False,
@@ -234,12 +232,9 @@ def _shape(link_seed: int | None, link_mbps: float | None, trace: Path | None) -
 
 def _transport(cloud: str, entry: Entry, shape: "Trace | None", rtt_ms: float) -> "Transport":
     """Return what carries messages to the cloud, let in by ``entry``, over a link of that shape."""
-    from hybridge.runtime.edge.grpc import GrpcTransport
     from hybridge.runtime.edge.shaped import Shaped
 
-    if not re.fullmatch(r"\S+:\d+", cloud):
-        raise ConfigError(f"--cloud: expected HOST:PORT, got {cloud!r}")
-    transport = GrpcTransport(cloud, tls=entry.tls, token=entry.token, insecure=entry.insecure)
+    transport = transport_to(cloud, entry)
     return transport if shape is None else Shaped(transport, shape, rtt_ms)
 
 

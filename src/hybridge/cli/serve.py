@@ -13,11 +13,15 @@ from hybridge.errors import ConfigError
 if TYPE_CHECKING:
     from hybridge.plan.program import Program
     from hybridge.runtime.cloud.models import Models
-    from hybridge.runtime.cloud.upkeep import Upkeep
     from hybridge.runtime.wire.trust import Access
+
+#: Parameters that one of the engines alone has use for.
+_LOCAL_ONLY = ("host", "watch", "keep_old_s", "metrics_port", "metrics_host")
+_RAY_ONLY = ("replicas", "ray_address")
 
 
 def serve(
+    context: typer.Context,
     bundles: Annotated[
         list[str],
         typer.Argument(metavar="BUNDLE...", help="Folders of bundles to serve, or NAME=FOLDER."),
@@ -81,7 +85,8 @@ def serve(
 
     Speaks the Open Inference Protocol v2. Prints one line of JSON once it listens. On
     SIGTERM it answers what it has taken, then ends; on SIGHUP it reads bundles, certificates
-    and tokens again. Beyond this machine it listens only with --tls-cert, or --insecure.
+    and tokens again, unless Ray serves. Beyond this machine it listens only with --tls-cert, or
+    --insecure.
 
     \b
     Examples:
@@ -103,6 +108,7 @@ def serve(
     upkeep = Upkeep(load, watched, keep_old_s, metrics_port, metrics_host, slow_ms)
     access = access_of(tls_cert, tls_key, client_ca, token_file, insecure)
     if engine == "local":
+        _check_used(context, _RAY_ONLY, "are for --engine ray")
         from hybridge.runtime.cloud import serve as process
 
         access.check_host(host)
@@ -113,30 +119,46 @@ def serve(
     elif engine == "ray":
         from hybridge.runtime.cloud.ray import OnRay, serve_on_ray
 
-        _check_for_ray(access, upkeep, port)
+        _check_used(
+            context,
+            _LOCAL_ONLY,
+            "do nothing with --engine ray: Ray's proxies listen at every address, bundles are read "
+            "once, and Ray has metrics of its own",
+        )
+        _check_for_ray(access, port)
         on_ray = OnRay(replicas, address=ray_address)
         programs = load().names  # what is wrong with a bundle is told here, not by a replica
         if log_json:
             log_as_json()
         ready = {"event": "ready", "port": port, "programs": programs}
         serve_on_ray(
-            load, port, batching=batching, on_ray=on_ray, ready=partial(show_json, ready, None)
+            load,
+            port,
+            batching=batching,
+            on_ray=on_ray,
+            slow_ms=upkeep.slow_ms,
+            log_json=log_json,
+            ready=partial(show_json, ready, None),
         )
     else:
         raise ConfigError(f"expected --engine local or ray, got {engine!r}")
 
 
-def _check_for_ray(access: "Access", upkeep: "Upkeep", port: int) -> None:
+def _check_used(context: typer.Context, names: tuple[str, ...], why: str) -> None:
+    """Raise `ConfigError` for given options without effect, rather than leave them out unsaid."""
+    sources = ((name, context.get_parameter_source(name)) for name in names)
+    given = [name for name, source in sources if source is not None and source.name != "DEFAULT"]
+    if given:
+        options = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise ConfigError(f"{options}: such options {why}; leave them out")
+
+
+def _check_for_ray(access: "Access", port: int) -> None:
     """Raise `ConfigError` for what Ray's proxies cannot do, rather than leave it out unsaid."""
     if access.tls is not None or access.tokens is not None or not access.insecure:
         raise ConfigError(
             "with --engine ray, Ray's proxies listen at every address, without TLS and tokens of "
             "ours; say --insecure, leave out --tls-cert and --token-file, and put a proxy before it"
-        )
-    if upkeep.watched or upkeep.metrics_port is not None:
-        raise ConfigError(
-            "with --engine ray, bundles are not watched and Ray has metrics of its own; leave out "
-            "--watch and --metrics-port"
         )
     if port == 0:
         raise ConfigError("with --engine ray, expected a port that is not 0; give --port")

@@ -31,7 +31,7 @@ class Scraper:
     """
 
     def __init__(self, url: str, every_s: float = 2.0) -> None:
-        if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).netloc:
+        if not _is_http(url):
             raise ConfigError(
                 f"expected the address of metrics, such as http://127.0.0.1:9090/metrics, "
                 f"got {url!r}"
@@ -58,6 +58,14 @@ class Scraper:
             return digest(_fetched(self._url).decode("utf-8", "replace"))
         except (OSError, HTTPException, ValueError) as error:
             return {"fault": f"no figures: {error}"}
+
+
+def _is_http(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # brackets without their like
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.netloc)
 
 
 def _fetched(url: str) -> bytes:

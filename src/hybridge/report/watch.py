@@ -1,29 +1,27 @@
 """A live page over HTTP: the page, its state once and as a stream, and pictures."""
 
-import ipaddress
 import json
 import re
 import secrets
-import socket
 from collections.abc import Callable
+from functools import partial
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.resources import files
 from pathlib import Path
-from socketserver import TCPServer
-from threading import Event, Thread
+from threading import Event
 from typing import Any
 
 from hybridge import __version__
 from hybridge.closing import Closing
-from hybridge.errors import ConfigError, HybridgeError
+from hybridge.errors import HybridgeError
+from hybridge.http import HttpServer, QuietHandler
+from hybridge.loopback import is_loopback
 from hybridge.report.style import style_sheet
 
 _PICTURE = re.compile(r"/images/([0-9A-Za-z_-]{1,64}\.png)")
-_HOST = re.compile(r"(localhost|127(?:\.\d{1,3}){3}|\[::1\])(?::\d+)?", re.IGNORECASE)
+_HOST = re.compile(r"(localhost\.?|127(?:\.\d{1,3}){3}|\[::1\])(?::\d+)?", re.IGNORECASE)
 #: A stream that has nothing to say says so, lest it be taken for dead.
 _SILENT_S = 10.0
-_LEAVES_WITHIN_S = 0.1
 
 
 class Dashboard(Closing):
@@ -58,21 +56,8 @@ class Dashboard(Closing):
         self.state, self.images, self.every_s = state, images, every_s
         self.only_loopback = is_loopback(host)
         self.ended = Event()
-        kind = _Server6 if ":" in host else _Server
-        try:
-            self._server = kind((host, port), _Handler)
-        except OSError as error:
-            raise ConfigError(
-                f"cannot listen on port {port} of {host}: {error.strerror or error}; choose "
-                "another port, or 0 for any that is free"
-            ) from error
-        self._server.dashboard = self
-        self.port: int = self._server.server_address[1]
-        self._thread = Thread(
-            target=self._server.serve_forever, args=(_LEAVES_WITHIN_S,), name="hybridge-dashboard"
-        )
-        self._thread.daemon = True
-        self._thread.start()
+        self._server = HttpServer(host, port, partial(_Handler, self), "the page")
+        self.port: int = self._server.port
 
     def told(self) -> bytes:
         """Return the state as one line of JSON."""
@@ -86,17 +71,7 @@ class Dashboard(Closing):
     def close(self) -> None:
         """End all streams and stop listening."""
         self.ended.set()
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether an address is this machine's own."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+        self._server.close()
 
 
 def page(nonce: str) -> str:
@@ -107,34 +82,16 @@ def page(nonce: str) -> str:
     return source
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    # A stream that is not read any more must not keep the server from ending.
-    block_on_close = False
-    dashboard: Dashboard
-
-    def server_bind(self) -> None:
-        """Bind, without asking the name service who this machine is."""
-        TCPServer.server_bind(self)
-        self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing: a reader that goes away is no event."""
-
-
-class _Server6(_Server):
-    address_family = socket.AF_INET6
-
-
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(QuietHandler):
     #: How long a reader may take over its request.
     timeout = 10.0
-    server_version = "hybridge"
-    sys_version = ""
-    server: _Server
+
+    def __init__(self, dashboard: Dashboard, *request: Any) -> None:
+        self._dashboard = dashboard
+        super().__init__(*request)  # which answers
 
     def do_GET(self) -> None:
-        dashboard = self.server.dashboard
+        dashboard = self._dashboard
         path = self.path.partition("?")[0]
         picture = _PICTURE.fullmatch(path)
         if dashboard.only_loopback and not _HOST.fullmatch(self.headers.get("Host", "")):
@@ -204,6 +161,3 @@ class _Handler(BaseHTTPRequestHandler):
         for name, value in {"Content-Type": kind, **headers}.items():
             self.send_header(name, value)
         self.end_headers()
-
-    def log_message(self, format: str, *arguments: Any) -> None:
-        """Write nothing down: a page asks all the time."""

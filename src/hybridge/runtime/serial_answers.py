@@ -122,8 +122,8 @@ class Answers(Closing):
         try:
             reply = self._cloud.send(message, left_ms)
             logits = _logits_of(reply, known)
-        except RefusedError:
-            self._breaker.succeeded()  # it is there, and says no
+        except RefusedError as error:
+            self._breaker.failed(self._clock.now_ms(), ticket, error.retry_after_ms or 0)
             return SerialReply(Status.CLOUD_REFUSED)
         except (TransportError, SignatureError, DataError):
             now_ms = self._clock.now_ms()

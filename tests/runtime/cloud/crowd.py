@@ -21,6 +21,8 @@ from hybridge.runtime.sessions import ProgramSession
 from hybridge.runtime.wire import oip_pb2 as pb
 
 METHOD = "/inference.GRPCInferenceService/ModelInfer"
+#: What gRPC says of calls beyond the most at once, which it does not read.
+_UNREAD = "Concurrent RPC limit exceeded!"
 
 _SERVER = """
 import json, sys, time
@@ -80,7 +82,11 @@ class Tally:
         asked: Requests sent.
         answers: Answers that came.
         wrong: Of them, those that are not what the bare session gives.
+        answered_ms: How long each answer took to come.
+        late_ms: How much longer than a request had the server took over its answer; negative
+            where it was in time. Of requests without a limit there is none.
         statuses: Refusals and failures, by the name of the status.
+        unread: Of them, those that gRPC refused before it read them.
         retry_after_ms: When refusals said to ask again.
         told_ms: How long each refusal took to come.
     """
@@ -88,7 +94,10 @@ class Tally:
     asked: int
     answers: int = 0
     wrong: int = 0
+    answered_ms: list[float] = field(default_factory=list)
+    late_ms: list[float] = field(default_factory=list)
     statuses: dict[str, int] = field(default_factory=dict)
+    unread: int = 0
     retry_after_ms: list[int] = field(default_factory=list)
     told_ms: list[float] = field(default_factory=list)
 
@@ -99,11 +108,12 @@ class Crowd:
     Args:
         program: What is asked for.
         pixels: Images ``(N, H, W, C)``; request ``i`` has number ``i`` modulo ``N``.
+        name: By what name it is asked for; the program's own if left out.
     """
 
-    def __init__(self, program: Program, pixels: np.ndarray) -> None:
+    def __init__(self, program: Program, pixels: np.ndarray, name: str | None = None) -> None:
         self._expected = ProgramSession(program).run({"pixels": pixels})["logits"]
-        self._requests = [_request(program, image[None]) for image in pixels]
+        self._requests = [_request(name or program.name, image[None]) for image in pixels]
 
     async def ask(
         self, target: str, count: int, *, channels: int = 4, left_ms: float | None = None
@@ -133,19 +143,23 @@ class Crowd:
         except grpc.RpcError as error:
             status = error.code().name
             tally.statuses[status] = tally.statuses.get(status, 0) + 1
+            tally.unread += error.details() == _UNREAD
             tally.told_ms.append((time.perf_counter() - began_s) * 1e3)
             trailing = dict(error.trailing_metadata() or ())
             if "retry-after-ms" in trailing:
                 tally.retry_after_ms.append(int(trailing["retry-after-ms"]))
             return
-        content = pb.ModelInferResponse.FromString(data).raw_output_contents[0]
-        logits = np.frombuffer(content, np.float32)
+        response = pb.ModelInferResponse.FromString(data)
+        logits = np.frombuffer(response.raw_output_contents[0], np.float32)
         tally.answers += 1
+        tally.answered_ms.append((time.perf_counter() - began_s) * 1e3)
+        if left_ms is not None:
+            tally.late_ms.append(response.parameters["cloud_ms"].double_param - left_ms)
         tally.wrong += not np.allclose(logits, self._expected[row], rtol=1e-4, atol=1e-5)
 
 
-def _request(program: Program, pixels: np.ndarray) -> bytes:
-    request = pb.ModelInferRequest(model_name=program.name)
+def _request(name: str, pixels: np.ndarray) -> bytes:
+    request = pb.ModelInferRequest(model_name=name)
     request.inputs.add(name="pixels", datatype="UINT8", shape=pixels.shape)
     request.raw_input_contents.append(pixels.tobytes())
     return request.SerializeToString()

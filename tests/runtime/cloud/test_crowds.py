@@ -4,6 +4,7 @@ import asyncio
 import signal
 
 import grpc.aio
+import numpy as np
 import pytest
 from crowd import Crowd, peak_mib, slow_server
 
@@ -21,6 +22,11 @@ def crowd(program):
     return Crowd(program, images(32))
 
 
+def assert_told_at_once(tally):
+    """Refusals came without waiting for the turn of what was answered, nine of ten of them."""
+    assert np.quantile(tally.told_ms, 0.9) < np.median(tally.answered_ms)
+
+
 def test_a_crowd_is_answered_or_refused(program, crowd):
     with slow_server(program, batch_s=0.2, max_batch=8, max_waiting=64) as (target, _):
         asyncio.run(crowd.ask(target, 8))  # so that it knows how long batches take
@@ -31,6 +37,7 @@ def test_a_crowd_is_answered_or_refused(program, crowd):
     assert len(tally.retry_after_ms) == 400 - tally.answers
     # 64 rows in batches of 8 take 1.6 s, or more on a busy machine.
     assert 1000 < max(tally.retry_after_ms) < 20_000
+    assert_told_at_once(tally)
 
 
 def test_before_it_knows_how_long_batches_take_it_says_to_wait_all_the_same(program, crowd):
@@ -49,6 +56,9 @@ def test_what_cannot_be_in_time_is_refused_at_once(program, crowd):
     assert tally.answers + sum(tally.statuses.values()) == 200
     # Those that it took and could not answer in time after all are few.
     assert tally.statuses["RESOURCE_EXHAUSTED"] > 3 * tally.statuses.get("DEADLINE_EXCEEDED", 0)
+    assert_told_at_once(tally)
+    # Who is late all the same is so by less than a batch.
+    assert np.quantile(tally.late_ms, 0.9) < 400
 
 
 def test_told_to_stop_it_answers_all_that_it_took(program, crowd):
@@ -89,14 +99,26 @@ def test_while_it_drains_it_is_not_ready(program, crowd):
 
 @pytest.mark.slow
 def test_ten_thousand_at_once(program, crowd):
+    nobodys = Crowd(program, images(32), name="nobody's")
     with slow_server(program, batch_s=0.2, max_batch=32, max_waiting=256) as (target, process):
         asyncio.run(crowd.ask(target, 256))
         before_mib = peak_mib(process)
-        tally = asyncio.run(crowd.ask(target, 10_000, channels=16))
+        refused = asyncio.run(nobodys.ask(target, 10_000, channels=16))
+        tally = asyncio.run(crowd.ask(target, 10_000, channels=16, left_ms=1000.0))
         grown_mib = peak_mib(process) - before_mib
         after = asyncio.run(crowd.ask(target, 64))
     assert tally.wrong == 0
-    assert tally.answers + tally.statuses.get("RESOURCE_EXHAUSTED", 0) == 10_000
     assert tally.answers >= 256
+    assert set(tally.statuses) <= {"RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED"}
+    assert tally.answers + sum(tally.statuses.values()) == 10_000
+    # Whatever is read before it is refused is told when to ask again: a second ahead at most,
+    # or a few on a busy machine.
+    assert len(tally.retry_after_ms) == tally.statuses["RESOURCE_EXHAUSTED"] - tally.unread
+    assert max(tally.retry_after_ms) < 10_000
+    # To be told takes not much longer than where there is nothing to think about: so many calls,
+    # from one process, take their time.
+    assert refused.statuses["NOT_FOUND"] == 10_000 - refused.unread
+    assert np.median(tally.told_ms) < 5 * np.median(refused.told_ms)
+    assert np.quantile(tally.late_ms, 0.95) < 200  # a batch
     assert grown_mib < 200
     assert (after.answers, after.wrong) == (64, 0)

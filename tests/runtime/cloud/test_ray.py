@@ -5,6 +5,7 @@ import json
 import signal
 import subprocess
 import sys
+from unittest.mock import MagicMock
 
 import grpc
 import pytest
@@ -75,6 +76,43 @@ def test_a_replica_refuses_by_status_and_raises_nothing(program):
     assert ask(program, b"\xff\xff")[1].code is grpc.StatusCode.INVALID_ARGUMENT
 
 
+def test_a_replica_keeps_a_journal(program, caplog):
+    async def scenario():
+        replica = Replica(lambda: Models({"pets": [program]}), Batching(), slow_ms=0.0)
+        await replica.ModelInfer(request(program), Context())
+        await replica.ModelInfer(request(program, sha256="0" * 64), Context())
+
+    with caplog.at_level("INFO", "hybridge.cloud"):
+        asyncio.run(scenario())
+    events = {record.event: record.fields for record in caplog.records}
+    assert events["slow"]["program"] == "global"
+    assert events["refused"]["status"] == "FAILED_PRECONDITION"
+
+
+@pytest.fixture
+def handlers():
+    """Put signal handlers back as they were, and survive SIGHUP meanwhile."""
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    before = {number: signal.getsignal(number) for number in numbers}
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def test_told_to_read_again_it_says_that_it_does_not_and_goes_on(monkeypatch, handlers, caplog):
+    module = "hybridge.runtime.cloud.ray"
+    monkeypatch.setattr(f"{module}._ray", lambda: (MagicMock(), MagicMock()))
+
+    def ready():
+        signal.raise_signal(signal.SIGHUP)
+        signal.raise_signal(signal.SIGTERM)
+
+    serve_on_ray(lambda: None, ready=ready)
+    assert [record.event for record in caplog.records] == ["not reloaded"]
+    assert "start the service again" in caplog.text
+
+
 def test_a_proxy_learns_every_method_and_moves_bytes(program):
     class Proxy:
         def add_generic_rpc_handlers(self, handlers):
@@ -117,12 +155,14 @@ def test_a_cluster_of_one_machine(tmp_path, unused_port):
             if not ready and "timed out during startup" in (said := process.stderr.read()):
                 pytest.skip(f"this machine is too busy for Ray: {said}")
             assert json.loads(ready)["programs"] == ["bundle/global", "global"]
+            process.send_signal(signal.SIGHUP)
             cloud = GrpcTransport(f"127.0.0.1:{unused_port}", timeout_ms=20_000)
             with EdgeRuntime(bundle, cloud) as edge:
                 answers = edge.predict_batch(list(images(8)))
             assert {answer.source for answer in answers} == {"edge", "cloud"}
             process.send_signal(signal.SIGTERM)
             assert process.wait(60) == 0
+            assert "not reloaded" in process.stderr.read()
         finally:
             process.kill()
 

@@ -4,9 +4,11 @@ import asyncio
 import io
 import json
 import logging
+import socket
 import sys
 import urllib.error
 import urllib.request
+from http import HTTPStatus
 
 import pytest
 
@@ -18,6 +20,7 @@ from hybridge.runtime.cloud.listener import Outcome
 from hybridge.runtime.cloud.models import Models
 from hybridge.runtime.cloud.service import CloudService
 from hybridge.runtime.cloud.upkeep import Upkeep, keeping
+from hybridge.runtime.cloud.watchtower import Watchtower
 from hybridge.runtime.wire.message import Message
 from tiny_plans import images, pair_programs
 
@@ -125,6 +128,15 @@ def test_a_port_in_use_is_named(program):
                 pass
 
     scenario(program, ask)
+
+
+def test_no_name_service_is_asked_who_this_machine_is(monkeypatch):
+    def getfqdn(name=""):
+        raise AssertionError("the name service was asked")
+
+    monkeypatch.setattr(socket, "getfqdn", getfqdn)
+    with Watchtower("127.0.0.1", 0, {"/": lambda: (HTTPStatus.OK, b"here")}) as tower:
+        assert fetch(tower.port, "/") == (200, "here")
 
 
 def test_without_the_extra_it_is_named(program, monkeypatch):

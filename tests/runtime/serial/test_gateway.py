@@ -188,6 +188,27 @@ def test_a_cloud_that_is_away_is_told_of_at_once_and_comes_back(tmp_path, plan, 
         assert device.ask(PAYLOAD, program).status == Status.CLOUD_REFUSED
 
 
+def test_a_cloud_that_refuses_is_left_alone_for_as_long_as_it_says(plan, program):
+    class Clock:
+        now = 0.0
+
+        def now_ms(self):
+            return self.now
+
+    clock, refused = Clock(), RefusedError("too much to do")
+    refused.retry_after_ms = 5000
+    cloud = MockTransport(fail=refused)
+    ask = SerialAsk(program, PAYLOAD, 1000)
+    with Answers(askable(plan), cloud, clock, Breaker(BreakerSettings(jitter=0))) as answers:
+        statuses = [answers.answer(ask, 1000.0).status for _ in range(20)]
+        assert statuses == 3 * [Status.CLOUD_REFUSED] + 17 * [Status.NO_CLOUD]
+        clock.now = 4999.0
+        assert answers.answer(ask, 6000.0).status == Status.NO_CLOUD
+        assert len(cloud.messages) == 3
+        clock.now, cloud.fail, cloud.reply = 5000.0, None, Reply({"logits": LOGITS})
+        assert answers.answer(ask, 6000.0).status == Status.ANSWERED
+
+
 @pytest.mark.parametrize(
     "logits", [np.full((1, 3), np.nan, np.float32), np.zeros((1, 4), np.float32), None]
 )

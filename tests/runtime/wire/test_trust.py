@@ -6,13 +6,14 @@ import pytest
 
 from certificates import Authority
 from hybridge.errors import ConfigError
+from hybridge.loopback import is_loopback
 from hybridge.runtime.cloud.models import Models
 from hybridge.runtime.cloud.server import serving
 from hybridge.runtime.edge.grpc import GrpcTransport
 from hybridge.runtime.wire import trust
 from hybridge.runtime.wire.message import Message
 from hybridge.runtime.wire.tokens import Tokens, read_token, read_tokens
-from hybridge.runtime.wire.trust import Access, ServerTls, Tls, is_loopback, stays_here
+from hybridge.runtime.wire.trust import Access, ServerTls, Tls, stays_here
 from tiny_plans import pair_programs
 
 TOKEN = "correct-horse-battery-staple"

@@ -16,7 +16,7 @@ from google.protobuf.message import Message as ProtobufMessage
 
 from hybridge.errors import ConfigError, MissingExtraError
 from hybridge.runtime.cloud.batcher import Batching
-from hybridge.runtime.cloud.journal import tell
+from hybridge.runtime.cloud.journal import Journal, log_as_json, tell
 from hybridge.runtime.cloud.models import Models
 from hybridge.runtime.cloud.protocol import METHODS, ProtocolMethods, retry_metadata
 from hybridge.runtime.cloud.service import CloudService, verdict
@@ -54,10 +54,21 @@ class Replica:
     Args:
         load: Reads the bundles, on the replica's own machine.
         batching: How requests are run together.
+        slow_ms: How long a request may take before the journal tells of it.
+        log_json: Whether the replica's process writes events as lines of JSON.
     """
 
-    def __init__(self, load: Callable[[], Models], batching: Batching) -> None:
-        self._methods = ProtocolMethods(CloudService(load(), batching))
+    def __init__(
+        self,
+        load: Callable[[], Models],
+        batching: Batching,
+        slow_ms: float = 1000.0,
+        log_json: bool = False,
+    ) -> None:
+        if log_json:
+            log_as_json()
+        service = CloudService(load(), batching, listeners=[Journal(slow_ms)])
+        self._methods = ProtocolMethods(service)
 
     async def ServerLive(self, request: bytes, grpc_context: Any) -> ProtobufMessage:
         """Answer ``ServerLive``."""
@@ -112,11 +123,14 @@ def serve_on_ray(
     *,
     batching: Batching | None = None,
     on_ray: OnRay | None = None,
+    slow_ms: float = 1000.0,
+    log_json: bool = False,
     ready: Callable[[], None] = lambda: None,
 ) -> None:
     """Serve until SIGTERM or SIGINT, then finish what has been taken and return.
 
-    Ray's proxies listen at every address of their machines, unencrypted and open to anybody.
+    On SIGHUP nothing is read again, and a line says so. Ray's proxies listen at every address of
+    their machines, unencrypted and open to anybody.
 
     Args:
         load: Reads the bundles; called on the machine of every replica, so the bundles must lie
@@ -124,6 +138,9 @@ def serve_on_ray(
         port: Port that the proxies listen at.
         batching: How requests are run together; None for the defaults.
         on_ray: How the service is spread; None for one replica on this machine.
+        slow_ms: How long a request may take before its replica's journal tells of it.
+        log_json: Whether replicas write events as lines of JSON, on their standard error, which
+            is in Ray's logs.
         ready: Called once it serves.
 
     Raises `MissingExtraError` where Ray Serve is not installed, `ConfigError` where the service
@@ -136,11 +153,14 @@ def serve_on_ray(
     try:
         try:
             _start(ray, serve, settings, port)
-            serve.run(_application(serve, load, batching or Batching(), settings), name=APPLICATION)
+            limits = batching or Batching()
+            deployment = _deployment(serve, limits, settings)
+            serve.run(deployment.bind(load, limits, slow_ms, log_json), name=APPLICATION)
         except Exception as error:  # Ray raises bare ones, too
             raise ConfigError(f"Ray Serve could not be started: {_first_line(error)}") from error
         for number in (signal.SIGTERM, signal.SIGINT):  # after Ray's own, which end the process
             signal.signal(number, lambda *_: stopped.set())
+        signal.signal(signal.SIGHUP, lambda *_: _not_reloaded())
         ready()
         tell("started", port=port, replicas=settings.replicas)
         stopped.wait()
@@ -169,10 +189,16 @@ def _start(ray: Any, serve: Any, settings: OnRay, port: int) -> None:
     )
 
 
-def _application(
-    serve: Any, load: Callable[[], Models], batching: Batching, settings: OnRay
-) -> Any:
-    deployment = serve.deployment(
+def _not_reloaded() -> None:
+    tell(
+        "not reloaded",
+        level=logging.WARNING,
+        reason="replicas read bundles when they start; start the service again",
+    )
+
+
+def _deployment(serve: Any, batching: Batching, settings: OnRay) -> Any:
+    return serve.deployment(
         name="programs",
         num_replicas=settings.replicas,
         ray_actor_options={"num_cpus": settings.cores},
@@ -181,7 +207,6 @@ def _application(
         max_queued_requests=batching.max_waiting,
         graceful_shutdown_timeout_s=10.0,
     )(Replica)
-    return deployment.bind(load, batching)
 
 
 def _first_line(error: BaseException) -> str:

@@ -3,7 +3,6 @@
 Plaintext is for one machine: neither end speaks it beyond loopback unless it is told to.
 """
 
-import ipaddress
 import re
 import ssl
 from collections.abc import Sequence
@@ -13,6 +12,7 @@ from pathlib import Path
 import grpc
 
 from hybridge.errors import ConfigError
+from hybridge.loopback import is_loopback
 from hybridge.runtime.wire.tokens import Tokens
 
 #: How often files that change while they are read are read anew.
@@ -141,16 +141,6 @@ def open_channel(
             "--insecure (insecure=True)"
         )
     return grpc.insecure_channel(target, options=options)
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether what is sent to ``host``, a name or an address, stays on this machine."""
-    if host.lower().rstrip(".") == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def stays_here(target: str) -> bool:
