@@ -123,6 +123,31 @@ def test_a_network_that_is_too_large_is_refused_and_names_layer_and_bytes(bundle
     assert not (tmp_path / "out").exists()
 
 
+@needs_tflm
+@pytest.mark.parametrize("part", ["sram_bytes", "flash_bytes"])
+def test_a_router_that_does_not_fit_beside_its_base_is_named(part, bundle, exported, tmp_path):
+    _, report = exported
+    device = device_named("stm32f746")
+    taken = report.base.arena_bytes if part == "sram_bytes" else report.base.flash_bytes
+    small = getattr(device.memory, part).model_copy(update={"value": taken + 100})
+    memory = device.memory.model_copy(update={part: small})
+    smaller = device.model_copy(update={"memory": memory})
+    why = r"the base with its router in C needs [\d,]+ bytes.*'[\w.]+ of the router' alone takes"
+    with pytest.raises(ConfigError, match=why):
+        export_tflm(bundle, tmp_path / "out", pictures(60), device=smaller)
+
+
+@needs_tflm
+def test_memory_is_compared_before_anything_is_interpreted(bundle, tmp_path, monkeypatch):
+    device = device_named("stm32f746")
+    small = device.memory.sram_bytes.model_copy(update={"value": 500})
+    memory = device.memory.model_copy(update={"sram_bytes": small})
+    smaller = device.model_copy(update={"memory": memory})
+    monkeypatch.setattr("hybridge.design.export.tflm.MicroInterpreter", None)
+    with pytest.raises(ConfigError, match=r"bytes of SRAM.*has 500; layer '\S+' alone"):
+        export_tflm(bundle, tmp_path / "out", pictures(20), device=smaller)
+
+
 def test_a_program_is_read_back_as_its_router(bundle, made):
     steps = read_steps(bundle.plan.programs["base"], pictures(1))
     read, wanted = read_router(steps), parts_of(made)

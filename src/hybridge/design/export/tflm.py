@@ -34,6 +34,8 @@ from hybridge.design.export.tflm_check import (
     agreement,
     answers_of_both,
     check_limits,
+    demand_of_base,
+    demand_with_router,
 )
 from hybridge.design.export.tflm_files import write_c_array, write_header, write_sketch
 from hybridge.design.export.tflm_run import MicroInterpreter
@@ -139,9 +141,12 @@ def export_tflm(
         _check_images(edge, held_out.pixels, least=1)
     on_step("ranges of the calibration images")
     made = _translated(edge, calibration, bits)
+    if device is not None:
+        # Before the interpreter, whose own arena ends where no board's does.
+        _check_memory(made, device, None)
     sizes = {name: _size(file, name) for name, file in made.files.items()}
     if device is not None:
-        check_limits("the base", made.files["base"], sizes["base"], device)
+        _check_memory(made, device, sizes["base"])
     folder, compared = Path(folder), None
     folder.mkdir(parents=True, exist_ok=True)
     if held_out is not None:
@@ -201,6 +206,14 @@ def _translated(edge: EdgeProgram, calibration: NDArray[np.uint8], bits: Bits) -
     alone.outputs.append(write_layers(alone, layers, alone.inputs[0]))
     files = {"base": base, "router": alone, "hybrid": hybrid}
     return _Made(files, logits, layers, error)
+
+
+def _check_memory(made: _Made, device: Device, size: Size | None) -> None:
+    """Raise `ConfigError` where the base, or it and its router in C, do not fit a device."""
+    base = demand_of_base(made.files["base"], size)
+    check_limits(base, device)
+    if made.layers:
+        check_limits(demand_with_router(base, made.layers), device)
 
 
 def _base(edge: EdgeProgram, steps: Steps, bits: Bits) -> tuple[TFLiteFile, Value]:
