@@ -15,6 +15,7 @@ from hybridge.cost.device import device_named
 from hybridge.design.export.onnx_steps import read_steps
 from hybridge.design.export.router_parts import read_router
 from hybridge.design.export.tflm import Images, export_tflm
+from hybridge.design.export.tflm_check import Agreement, check_agreement
 from hybridge.design.nets.network import PixelNetwork
 from hybridge.design.query.make_plan import make_plan
 from hybridge.errors import ConfigError, MissingExtraError, SignatureError
@@ -64,6 +65,27 @@ def test_integers_answer_and_decide_as_the_bundle_does(exported):
     assert found.router_decisions >= 0.99
     assert found.equal_decisions >= 0.93
     assert found.unequal_elsewhere <= 150 * (1 - found.equal_decisions) + 0.5
+
+
+@needs_tflm
+def test_integers_that_answer_otherwise_are_refused_and_reported(bundle, tmp_path, monkeypatch):
+    found = Agreement(images=100, same_class=0.17, router_decisions=1.0)
+    monkeypatch.setattr("hybridge.design.export.tflm.agreement", lambda *_: found)
+    why = r"expected the same class.*at least 90% of 100 images, got 17\.00%: give .*int16"
+    with pytest.raises(ConfigError, match=why):
+        export_tflm(bundle, tmp_path, pictures(20), Images(pictures(5, seed=1)))
+    told = json.loads((tmp_path / "report.json").read_text())
+    assert told["agreement"]["images"] == 100
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_a_router_that_decides_otherwise_is_refused(bits):
+    found = Agreement(images=100, same_class=1.0, router_decisions=0.94)
+    with pytest.raises(ConfigError, match=r"decision of the router.*at least 95%.*94\.00%") as told:
+        check_agreement(found, bits)
+    assert ("int16" in str(told.value)) == (bits == 8)
+    check_agreement(found.model_copy(update={"router_decisions": 0.95}), bits)
+    check_agreement(found.model_copy(update={"images": 99}), bits)
 
 
 @needs_tflm

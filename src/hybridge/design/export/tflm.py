@@ -33,6 +33,7 @@ from hybridge.design.export.tflm_check import (
     Size,
     agreement,
     answers_of_both,
+    check_agreement,
     check_limits,
     demand_of_base,
     demand_with_router,
@@ -131,7 +132,8 @@ def export_tflm(
 
     Raises:
         ConfigError: The bundle has another shape, an operator or router cannot be translated, or
-            the device's memory is too small: names the layer and the bytes.
+            the device's memory is too small: names the layer and the bytes; or a hundred images
+            and more are answered otherwise too often, once all is written.
         MissingExtraError: ``tflite-micro`` is not installed.
         SignatureError: The images are not what the program takes.
     """
@@ -157,6 +159,8 @@ def export_tflm(
         compared = agreement(edge, answers, held_out.labels, made.scales)
     report = _report(edge, made, sizes, (bits, len(calibration)), compared, device)
     _write(folder, bundle.plan.class_names, edge, made, report)
+    if compared is not None:
+        check_agreement(compared, bits)
     return report
 
 

@@ -22,6 +22,9 @@ from hybridge.errors import ConfigError
 from hybridge.plan.tensors import Frozen
 from hybridge.progress import track
 
+#: Shares that a network in integers is to reach, where at least so many images are compared.
+LEAST_COMPARED, LEAST_SAME_CLASS, LEAST_ROUTER_DECISIONS = 100, 0.9, 0.95
+
 
 class Size(Frozen):
     """What a network takes.
@@ -222,3 +225,27 @@ def agreement(
             "coverage_integer": float(1 - sent[1].mean()),
         }
     )
+
+
+def check_agreement(found: Agreement, bits: int) -> None:
+    """Raise `ConfigError` where integers answer otherwise so often that they are of no use.
+
+    Args:
+        found: Of at least `LEAST_COMPARED` images; fewer prove nothing, and are let through.
+        bits: Of activations.
+    """
+    if found.images < LEAST_COMPARED:
+        return
+    finer = "give --activations int16, " if bits == 8 else ""
+    floors = (
+        ("the same class", found.same_class, LEAST_SAME_CLASS),
+        ("the same decision of the router", found.router_decisions, LEAST_ROUTER_DECISIONS),
+    )
+    for what, share, least in floors:
+        if share is not None and not share >= least:
+            raise ConfigError(
+                f"expected {what} in integers as in floating point on at least {least:.0%} of "
+                f"{found.images} images, got {share:.2%}: {finer}calibrate on more images "
+                "(--calibration) that are like those, or export with --target cortex-m; "
+                "report.json and answers.npz say more"
+            )
