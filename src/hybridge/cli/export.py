@@ -142,13 +142,8 @@ def _export_cortex_m(
 
     from hybridge.design.export.cortex_m import Memory, export_cortex_m
 
-    limits = device.memory
-    memory = None
-    if limits is not None:
-        memory = Memory(
-            flash_bytes=int(limits.flash_bytes.value), ram_bytes=int(limits.sram_bytes.value)
-        )
-    return export_cortex_m(bundle, folder, data.pixels(np.arange(min(images, len(data)))), memory)
+    rows = np.arange(min(images, len(data)))
+    return export_cortex_m(bundle, folder, data.pixels(rows), Memory.of(device))
 
 
 def _tflm_facts(report: "TflmReport") -> dict[str, str]:

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from hybridge.cost.device import Device
 from hybridge.design.export import firmware
 from hybridge.design.export.c_source import CSource, write_c
 from hybridge.design.export.edge_program import SCORE, EdgeProgram, edge_program
@@ -44,6 +45,15 @@ class Memory(Frozen):
     flash_bytes: int = 4 * _MIB
     ram_bytes: int = 4 * _MIB
     stack_bytes: int = 16 * 1024
+
+    @classmethod
+    def of(cls, device: Device) -> "Memory":
+        """Return a device's memory; QEMU's board's where its profile knows none."""
+        held = device.memory
+        if held is None:
+            return cls()
+        sizes = held.flash_bytes.value, held.sram_bytes.value
+        return cls(flash_bytes=int(sizes[0]), ram_bytes=int(sizes[1]))
 
 
 class ProgramReport(Frozen):
