@@ -87,6 +87,18 @@ def test_the_first_images_calibrate_and_those_after_are_compared(call, bundle, d
         assert told in done.out
 
 
+def test_small_data_are_shared_between_calibration_and_comparison(call, bundle, data, exported):
+    assert call("export", bundle, "--target", "tflm", "--data", data).status == 0
+    assert exported["calibration"].tolist() == images(40)[:20].tolist()
+    assert exported["held_out"].pixels.tolist() == images(40)[20:].tolist()
+
+
+def test_data_too_small_for_both_are_told_in_a_line(call, bundle, tmp_path, exported):
+    np.savez(tmp_path / "few.npz", pixels=images(31), labels=np.arange(31) % CLASSES)
+    done = call("export", bundle, "--target", "tflm", "--data", f"arrays:{tmp_path / 'few.npz'}")
+    done.assert_refused("expected at least 32 images")
+
+
 @pytest.mark.parametrize(("word", "bits"), [("int8", 8), ("int16", 16)])
 def test_bits_between_layers_are_chosen_by_name(call, bundle, data, exported, word, bits):
     done = call("export", bundle, "--target", "tflm", "--data", data, "--activations", word)

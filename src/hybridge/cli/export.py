@@ -62,7 +62,11 @@ def export(
         typer.Option(min=1, help="Images to compare on.", show_default="1000, or 100 in QEMU"),
     ] = None,
     calibration: Annotated[
-        int, typer.Option(min=1, help="Images before those that give the ranges of integers.")
+        int,
+        typer.Option(
+            min=1,
+            help="Images before those that give the ranges of integers; at most half of all.",
+        ),
     ] = 256,
     device: Annotated[
         str, typer.Option(help="Whose memory limits the size: a preset, or a .json file.")
@@ -122,12 +126,12 @@ def _export_tflm(
 
     from hybridge.design.export.tflm import LEAST_IMAGES, Images, export_tflm
 
-    if len(data) <= LEAST_IMAGES:
+    if len(data) < 2 * LEAST_IMAGES:
         raise ConfigError(
-            f"--data: expected more than {LEAST_IMAGES} images to calibrate and to compare on, "
-            f"got {len(data)}"
+            f"--data: expected at least {2 * LEAST_IMAGES} images, half of them to calibrate and "
+            f"half to compare on, got {len(data)}"
         )
-    first = min(counts[0], len(data) - 1)
+    first = min(counts[0], len(data) // 2)
     last = min(first + counts[1], len(data))
     rows = np.arange(first, last)
     held_out = Images(data.pixels(rows), data.labels[rows])
