@@ -119,6 +119,12 @@ def test_cortex_m_takes_the_first_images_and_the_memory_of_the_device(
     assert "101,000 instructions" in done.out
 
 
+@pytest.mark.parametrize("option", [("--calibration", "8"), ("--activations", "int8")])
+def test_what_floating_point_has_no_use_for_is_refused(call, bundle, data, in_floats, option):
+    done = call("export", bundle, "--target", "cortex-m", "--data", data, *option)
+    done.assert_refused("--target cortex-m is in floating point")
+
+
 def test_the_report_is_printed_as_json(call, bundle, data, exported):
     done = call("export", bundle, "--target", "tflm", "--data", data, "--json")
     assert json.loads(done.out)["threshold_integer"] == 70

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 #: Where integers decide as floating point less often than this, it is said what helps.
 _MOST_DECISIONS = 0.99
 
+_CALIBRATION = 256
+
 
 class Target(StrEnum):
     """What a microcontroller runs."""
@@ -62,19 +64,23 @@ def export(
         typer.Option(min=1, help="Images to compare on.", show_default="1000, or 100 in QEMU"),
     ] = None,
     calibration: Annotated[
-        int,
+        int | None,
         typer.Option(
             min=1,
-            help="Images before those that give the ranges of integers; at most half of all.",
+            help="Of tflm, images before those that give the ranges; at most half of all.",
+            show_default=str(_CALIBRATION),
         ),
-    ] = 256,
+    ] = None,
     device: Annotated[
         str, typer.Option(help="Whose memory limits the size: a preset, or a .json file.")
     ] = "stm32f746",
     activations: Annotated[
-        Activations,
-        typer.Option(help="Of tflm, bits between layers: 16 decides as floats do, in more memory."),
-    ] = Activations.INT8,
+        Activations | None,
+        typer.Option(
+            help="Of tflm, bits between layers: 16 decides as floats do, in more memory.",
+            show_default="int8",
+        ),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Write a base and its router for a microcontroller.
@@ -93,14 +99,19 @@ def export(
     from hybridge.cost.device import device_named
     from hybridge.plan.bundle import load_bundle
 
+    if target is Target.CORTEX_M and (calibration is not None or activations is not None):
+        raise ConfigError(
+            "--calibration and --activations are of integers, and --target cortex-m is in floating "
+            "point: leave them out, or give --target tflm"
+        )
     folder = out or bundle.with_name(f"{bundle.name}-{target}")
     check_folder("--out", folder)
     loaded = load_bundle(bundle)
     opened = open_source(data, loaded.plan)
     report: BaseModel
     if target is Target.TFLM:
-        bits: Bits = 8 if activations is Activations.INT8 else 16
-        counts = (calibration, images or 1000)
+        bits: Bits = 16 if activations is Activations.INT16 else 8
+        counts = (calibration or _CALIBRATION, images or 1000)
         tflm = _export_tflm(loaded, folder, opened, counts, device_named(device), bits)
         report, facts = tflm, _tflm_facts(tflm)
     else:
