@@ -253,7 +253,7 @@ def _linear(run: Translation, step: Step) -> Value:
         return _logits(run, step, reads, weights, bias, seen)
     gives = run.output(step, (1, len(weights)))
     made = rounded(run, weights, bias, reads.quantisation, seen)
-    constants = made.constants(run, step.name, _laid(made.whole, reads), 0)
+    constants = made.constants(run, step.name, _ordered(made.whole, reads), 0)
     run.file.operator(
         "FULLY_CONNECTED",
         (reads.tensor, *constants),
@@ -264,7 +264,7 @@ def _linear(run: Translation, step: Step) -> Value:
     return gives
 
 
-def _laid(weights: Array, reads: Value) -> Array:
+def _ordered(weights: Array, reads: Value) -> Array:
     """Return weights ``(O, K)`` in the order of what they read, whose channels are last."""
     if reads.flattened is None:
         return weights
@@ -288,7 +288,7 @@ def _logits(
     quantisation = Quantisation((1.25 * max(high, 1e-3) / LOGIT_LEVELS,))
     gives = run.file.tensor(step.name, (1, len(weights)), "int16", quantisation)
     scale = max(float(np.abs(weights).max()) / 127, 1e-12)
-    whole = _laid(nearest(weights, np.full(len(weights), scale), seen), reads)
+    whole = _ordered(nearest(weights, np.full(len(weights), scale), seen), reads)
     held, relu = Linear(whole * scale, bias), step.fused == "Relu"
     layer = integer_layer(held, scale, finer.step, quantisation.step, relu=relu)
     connect16(run.file, step.name, layer, tensor, gives)

@@ -191,7 +191,7 @@ def _slice(run: Translation, step: Step) -> Value:
         stride[place] = by
     if stride.min() < 1:
         raise unsupported(step, "a slice that goes backwards")
-    laid = np.array(_laid(shape), np.int32)
+    laid = np.array(_channels_last(shape), np.int32)
     ends = (begin + (laid - 1) * stride + 1).astype(np.int32)
     gives = run.output(step, laid.tolist(), fixed=reads.quantisation)
     parts = (("begin", begin), ("end", ends), ("stride", stride))
@@ -211,13 +211,13 @@ def _pad(run: Translation, step: Step) -> Value:
     if pads is None or pads.size != 8 or not zeros:
         raise unsupported(step, "a padding of a vector, or with something else than 0")
     ends = np.asarray(pads, np.int32).reshape(2, 4).T[[0, 2, 3, 1]]
-    gives = run.output(step, _laid(shape), fixed=reads.quantisation)
+    gives = run.output(step, _channels_last(shape), fixed=reads.quantisation)
     inputs = (reads.tensor, run.file.constant(f"{step.name}.pads", ends))
     run.file.operator("PAD", inputs, (gives.tensor,), "PadOptions")
     return gives
 
 
-def _laid(shape: Sequence[int]) -> tuple[int, int, int, int]:
+def _channels_last(shape: Sequence[int]) -> tuple[int, int, int, int]:
     """Return a shape with its channels last."""
     one, channels, high, wide = shape
     return one, high, wide, channels

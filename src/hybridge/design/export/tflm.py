@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from hybridge.cost.device import Device
 from hybridge.design.export.edge_program import SCORE, EdgeProgram, edge_program
-from hybridge.design.export.float_session import float_session
+from hybridge.design.export.float_session import float_outputs
 from hybridge.design.export.int8_program import translate
 from hybridge.design.export.integer_layers import IntegerLayer, quantise, write_layers
 from hybridge.design.export.micro_router import build_micro_router
@@ -191,7 +191,7 @@ def _translated(edge: EdgeProgram, calibration: NDArray[np.uint8], bits: Bits) -
     base, logits = _base(edge, steps, bits)
     if not edge.has_score:
         return _Made({"base": base, "hybrid": base}, logits, (), None)
-    seen = _float_outputs(edge, calibration)
+    seen = float_outputs(edge.program, calibration, edge.outputs())
     parts = read_router(steps)
     step = logits.quantisation.step
     router = build_micro_router(parts, -LOGIT_LEVELS * step)
@@ -225,12 +225,6 @@ def _base(edge: EdgeProgram, steps: Steps, bits: Bits) -> tuple[TFLiteFile, Valu
     logits = translate(steps, file, LOGITS, bits)
     file.outputs.append(logits.tensor)
     return file, logits
-
-
-def _float_outputs(edge: EdgeProgram, images: NDArray[np.uint8]) -> dict[str, Array]:
-    session = float_session(str(edge.program.path))
-    names = edge.outputs()
-    return dict(zip(names, session.run(names, {edge.program.inputs[0].name: images}), strict=True))
 
 
 def _size(file: TFLiteFile, name: str) -> Size:

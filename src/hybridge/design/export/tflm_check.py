@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from hybridge.cost.device import Device
 from hybridge.design.export.c_source import for_one_input
 from hybridge.design.export.edge_program import SCORE, EdgeProgram
-from hybridge.design.export.float_session import float_session
+from hybridge.design.export.float_session import float_outputs, float_session
 from hybridge.design.export.integer_layers import IntegerLayer
 from hybridge.design.export.onnx_steps import LOGITS
 from hybridge.design.export.router_in_c import constant_bytes, layer_bytes, scratch_bytes
@@ -163,20 +163,15 @@ def answers_of_both(
         scales: Of the integers of its logits, and of its score where there is one.
     """
     interpreter = MicroInterpreter(content, "the hybrid")
-    session = float_session(str(edge.program.path))
     names = [LOGITS, SCORE][: len(scales)]
-    floats: list[list[Array]] = [[] for _ in names]
+    floats = float_outputs(edge.program, pixels, names)
     integers: list[list[Array]] = [[] for _ in names]
     for image in track(pixels, "in integers", total=len(pixels)):
-        for column, value in zip(
-            floats, session.run(names, {edge.program.inputs[0].name: image[None]}), strict=True
-        ):
-            column.append(value.reshape(-1))
         shifted = (image.astype(np.int16) - 128).astype(np.int8)
         for column, value in zip(integers, interpreter.run(shifted[None], len(names)), strict=True):
             column.append(value.reshape(-1))
     got = [np.array(column) * scale for column, scale in zip(integers, scales, strict=True)]
-    return Answers(tuple(map(np.array, floats)), tuple(got))
+    return Answers(tuple(floats[name] for name in names), tuple(got))
 
 
 def _router_scores(edge: EdgeProgram, logits: Array) -> Array:
