@@ -97,7 +97,7 @@ class Asker:
         self._held: set[int] = set()
         self._replies: dict[int, bytes] = {}
         self._reply_count = 0
-        self._is_due = True  # something is to be said at once
+        self._is_due: bool = True  # something is to be said at once
 
     def _take(self, frame: Frame, now_ms: float) -> None:
         if frame.kind == Kind.HELD:
