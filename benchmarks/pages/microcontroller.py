@@ -9,6 +9,7 @@ from pages.table import table
 
 from hybridge.cost.device import Device, powers
 from hybridge.cost.price import compute_ms, energy_mj
+from hybridge.design.export.by_profile import base_layers, with_router
 from hybridge.design.export.cortex_m import CortexMReport
 from hybridge.design.export.edge_program import EdgeProgram
 from hybridge.design.export.tflm import TflmReport
@@ -49,13 +50,11 @@ class Found:
     @property
     def base(self) -> list[Layer]:
         """Layers of the base."""
-        return [layer for layer in self.edge.program.layers if layer.name.startswith("base.")]
+        return base_layers(self.edge)
 
     def both(self, bits: int) -> list[Layer]:
         """Layers of base and router, the router as it is in integers."""
-        macs = self.integers[bits].router_macs or 0
-        router = Layer(name="router", kind="linear", macs=macs, parameters=macs, output_bytes=2)
-        return [*self.base, router]
+        return with_router(self.base, self.integers[bits].router_macs or 0)
 
 
 def write_page(found: Found) -> str:

@@ -176,6 +176,11 @@ def _tflm_facts(report: "TflmReport") -> dict[str, str]:
         )
     if report.threshold_integer is not None:
         facts["threshold"] = f"{report.threshold_integer} in integers, {report.threshold:.4g}"
+    told = report.by_profile
+    if told is not None:
+        facts["by the profile"] = f"{told.device}, not measured: base {told.base_ms:.1f} ms"
+        if told.with_router_ms is not None:
+            facts["by the profile"] += f", with router {told.with_router_ms:.1f} ms"
     found = report.agreement
     if found is None:
         return facts

@@ -99,6 +99,16 @@ def test_the_report_is_written_and_knows_the_sizes(exported):
 
 
 @needs_tflm
+def test_time_and_energy_are_told_by_the_profile(exported):
+    _, report = exported
+    told = report.by_profile
+    assert (told.device, told.power_mw) == ("stm32f746", 250)
+    assert 0 < told.base_ms < told.with_router_ms
+    assert told.base_mj == pytest.approx(0.25 * told.base_ms)
+    assert told.with_router_mj == pytest.approx(0.25 * told.with_router_ms)
+
+
+@needs_tflm
 def test_the_threshold_in_integers_parts_the_same_scores(exported):
     _, report = exported
     above, below = report.threshold_integer + 1, report.threshold_integer

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hybridge.cost.device import Device
+from hybridge.design.export.by_profile import ByProfile, by_profile
 from hybridge.design.export.edge_program import SCORE, EdgeProgram, edge_program
 from hybridge.design.export.float_session import float_outputs
 from hybridge.design.export.int8_program import translate
@@ -75,6 +76,7 @@ class TflmReport(Frozen):
         calibration_images: Images that gave the ranges.
         agreement: With the float network, on the other images.
         device: What the sizes were checked against, or None.
+        by_profile: Time and energy by that device's profile; None where it does not know.
     """
 
     program: str
@@ -95,6 +97,7 @@ class TflmReport(Frozen):
     calibration_images: int
     agreement: Agreement | None
     device: str | None
+    by_profile: ByProfile | None = None
 
 
 @dataclass(frozen=True)
@@ -243,6 +246,7 @@ def _report(
     base, hybrid = sizes["base"], sizes["hybrid"]
     scale = made.layers[-1].gives if made.layers else None
     routed = scale is not None
+    macs = sum(layer.weights.size for layer in made.layers) if routed else None
     in_c: Size | None = None
     if routed:
         in_c = Size(flash_bytes=constant_bytes(made.layers), arena_bytes=scratch_bytes(made.layers))
@@ -258,7 +262,7 @@ def _report(
         hybrid_arena_percent=_share(
             hybrid.arena_bytes - base.arena_bytes if routed else None, base.arena_bytes
         ),
-        router_macs=sum(layer.weights.size for layer in made.layers) if routed else None,
+        router_macs=macs,
         router_error=made.error,
         threshold=edge.threshold if routed else None,
         threshold_integer=_threshold(edge, scale),
@@ -267,6 +271,7 @@ def _report(
         calibration_images=settings[1],
         agreement=compared,
         device=None if device is None else device.name,
+        by_profile=None if device is None else by_profile(edge, macs, device),
     )
 
 
