@@ -10,7 +10,8 @@ from torch import nn
 from hybridge.design.export.int8_program import translate
 from hybridge.design.export.onnx import freeze
 from hybridge.design.export.onnx_steps import read_steps
-from hybridge.design.export.tflite_file import TFLiteFile
+from hybridge.design.export.tflite_file import Quantisation, TFLiteFile
+from hybridge.design.export.tflm_run import MicroInterpreter
 from hybridge.design.nets.network import PixelNetwork
 from hybridge.errors import ConfigError
 from hybridge.plan.tensors import Geometry, TensorSpec
@@ -133,3 +134,15 @@ def test_a_linear_layer_goes_by_its_factors(tmp_path):
     constants = [constant("m", matrix), constant("n", np.float32(1))]
     wanted, got, _ = both(program(tmp_path, (nodes, constants)))
     assert np.sqrt(((got - wanted) ** 2).mean()) < 0.04 * wanted.std()
+
+
+@needs_tflm
+def test_what_no_microcontroller_holds_is_told_by_its_bytes():
+    file, scale = TFLiteFile("large"), Quantisation((1.0,))
+    image = file.tensor("image", (1, 3000, 3000, 3), "int8", scale)
+    gives = file.tensor("gives", (1, 3000, 3000, 3), "int8", scale)
+    file.inputs.append(image)
+    file.operator("RELU", (image,), (gives,))
+    file.outputs.append(gives)
+    with pytest.raises(ConfigError, match="the base needs more than 54,000,000 bytes at once"):
+        MicroInterpreter(file.pack(), "the base")
