@@ -9,15 +9,18 @@ makes the bundle (`recipes/cifar10_microcontroller.yaml`) where there is none; o
 
 The base runs in integers in the interpreter of TensorFlow Lite for Microcontrollers over all
 images, with activations of 8 and of 16 bits; in floating point on a Cortex-M7 in QEMU over 100; and
-a thousand requests go over a disturbed serial line. Every part leaves a report in `--out`, and a
-part whose report lies there is not run again. A part whose tools are missing is left out, and says
-so.
+a thousand requests go over a disturbed serial line. Every part leaves a report in `--out`, in a
+folder that is named by all that is given, and a part whose report lies there is not run again. A
+part whose tools are missing is left out, and says so.
 """
 
 import argparse
+import shutil
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,14 +30,15 @@ from numpy.typing import NDArray
 from pages.microcontroller import Found, write_page
 
 from hybridge.cli.inputs import open_source
-from hybridge.cost.device import device_named
+from hybridge.cost.device import Device, device_named
 from hybridge.data.dataset import Dataset
 from hybridge.design.export.cortex_m import CortexMReport, Memory, export_cortex_m
 from hybridge.design.export.edge_program import EdgeProgram, edge_program
 from hybridge.design.export.tflm import Images, TflmReport, export_tflm
 from hybridge.design.export.translation import Bits
-from hybridge.errors import ConfigError, MissingExtraError
-from hybridge.files import read_json_as
+from hybridge.errors import MissingExtraError, MissingToolError
+from hybridge.files import read_json_as, replacing
+from hybridge.hashing import hash_array, hash_json
 from hybridge.plan.bundle import Bundle, load_bundle
 
 CALIBRATION, IN_QEMU, BATCH = 256, 100, 100
@@ -50,7 +54,7 @@ class Given:
     edge: EdgeProgram
     calibration: NDArray[np.uint8]
     images: Images
-    device: str
+    device: Device
     folder: Path
 
 
@@ -66,30 +70,40 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+@contextmanager
+def made(folder: Path) -> Iterator[Path | None]:
+    """Yield where a part is to be written, which is kept where all went well; None: it is there."""
+    if (folder / REPORT).exists():
+        yield None
+        return
+    new = folder.with_name(f"{folder.name}.new")
+    shutil.rmtree(new, ignore_errors=True)
+    yield new
+    shutil.rmtree(folder, ignore_errors=True)
+    new.rename(folder)
+
+
 def in_integers(given: Given, bits: Bits) -> tuple[TflmReport, dict[str, NDArray[np.float32]]]:
     """Return the report of the interpreter, and what both networks said of every image."""
     folder = given.folder / f"int{bits}"
-    if not (folder / REPORT).exists():
-        device = device_named(given.device)
-        export_tflm(given.bundle, folder, given.calibration, given.images, device=device, bits=bits)
+    with made(folder) as new:
+        if new is not None:
+            about = (given.calibration, given.images, given.device)
+            export_tflm(given.bundle, new, *about, bits=bits)
     with np.load(folder / "answers.npz") as answers:
         return read_json_as(TflmReport, folder / REPORT, "report", "delete it"), dict(answers)
 
 
 def in_qemu(given: Given) -> CortexMReport | None:
     """Return the report of the emulated board; None without its tools."""
-    folder = given.folder / "cortex-m"
-    limits = device_named(given.device).memory
-    assert limits is not None
-    memory = Memory(
-        flash_bytes=int(limits.flash_bytes.value), ram_bytes=int(limits.sram_bytes.value)
-    )
-    if not (folder / REPORT).exists():
-        try:
-            export_cortex_m(given.bundle, folder, given.images.pixels[:IN_QEMU], memory)
-        except (ConfigError, MissingExtraError) as error:
-            print(f"left out, the Cortex-M7 in QEMU: {error}", file=sys.stderr)
-            return None
+    folder, memory = given.folder / "cortex-m", Memory.of(given.device)
+    try:
+        with made(folder) as new:
+            if new is not None:
+                export_cortex_m(given.bundle, new, given.images.pixels[:IN_QEMU], memory)
+    except (MissingToolError, MissingExtraError) as error:
+        print(f"left out, the Cortex-M7 in QEMU: {error}", file=sys.stderr)
+        return None
     return read_json_as(CortexMReport, folder / REPORT, "report", "delete it")
 
 
@@ -99,8 +113,9 @@ def over_serial(given: Given) -> dict[str, dict[str, str]]:
     if not told.exists():
         files = [SERIAL / "test_serial_line.py", SERIAL / "test_emulated_board.py"]
         command = [sys.executable, "-m", "pytest", "-q", "-m", "slow", *map(str, files)]
-        told_as = ["-o", "junit_family=xunit1", "--junitxml", str(told)]
-        subprocess.run([*command, *told_as], check=True)
+        with replacing(told) as new:
+            told_as = ["-o", "junit_family=xunit1", "--junitxml", str(new)]
+            subprocess.run([*command, *told_as], check=True)
     figures = {}
     for case in ElementTree.parse(told).iter("testcase"):
         properties = case.iter("property")
@@ -130,10 +145,24 @@ def read(options: argparse.Namespace) -> Given:
         open_source(name, bundle.plan) for name in (options.calibration, options.data)
     )
     edge = edge_program(bundle.plan)
-    folder = options.out / edge.program.sha256[:8]
-    folder.mkdir(parents=True, exist_ok=True)
     ranges = calibration.pixels(np.arange(min(CALIBRATION, len(calibration))))
-    return Given(bundle, edge, ranges, images_of(data, options.count), options.device, folder)
+    images, device = images_of(data, options.count), device_named(options.device)
+    folder = options.out / key_of(bundle, ranges, images, device)
+    folder.mkdir(parents=True, exist_ok=True)
+    return Given(bundle, edge, ranges, images, device, folder)
+
+
+def key_of(bundle: Bundle, ranges: NDArray[np.uint8], images: Images, device: Device) -> str:
+    """Return the name of the folder for what is given: other images or limits have another."""
+    given = {
+        "plan": bundle.plan.model_dump(mode="json", exclude={"programs"}),
+        "programs": {name: held.sha256 for name, held in bundle.plan.programs.items()},
+        "ranges": hash_array(ranges),
+        "pixels": hash_array(images.pixels),
+        "labels": None if images.labels is None else hash_array(images.labels),
+        "device": device.model_dump(mode="json"),
+    }
+    return hash_json(given)[:16]
 
 
 def images_of(data: Dataset, count: int | None) -> Images:
@@ -154,7 +183,7 @@ def main() -> None:
         answers={bits: answers for bits, (_, answers) in integers.items()},
         qemu=in_qemu(given),
         serial=over_serial(given),
-        device=device_named(given.device),
+        device=given.device,
     )
     page = write_page(found)
     if options.page is None:

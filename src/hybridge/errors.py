@@ -5,6 +5,7 @@
     HybridgeError             anything a user can mend; the command line exits with 2
     ├── ConfigError           a recipe, option or argument that cannot work
     │   ├── InfeasibleError   a target nothing can reach; says what is feasible
+    │   ├── MissingToolError  a program that is not installed; says what brings it
     │   └── UnknownNameError  a name no registry knows; suggests the nearest
     ├── DataError             a file, image or data set that is missing or not what it claims
     ├── SignatureError        a tensor of the wrong shape or dtype for a program
@@ -31,6 +32,10 @@ class ConfigError(HybridgeError):
 
 class InfeasibleError(ConfigError):
     """A target that no operating point reaches."""
+
+
+class MissingToolError(ConfigError):
+    """A program that is run from outside, and is not installed."""
 
 
 class UnknownNameError(ConfigError):

@@ -87,6 +87,18 @@ def test_the_first_images_calibrate_and_those_after_are_compared(call, bundle, d
         assert told in done.out
 
 
+def test_small_data_are_shared_between_calibration_and_comparison(call, bundle, data, exported):
+    assert call("export", bundle, "--target", "tflm", "--data", data).status == 0
+    assert exported["calibration"].tolist() == images(40)[:20].tolist()
+    assert exported["held_out"].pixels.tolist() == images(40)[20:].tolist()
+
+
+def test_data_too_small_for_both_are_told_in_a_line(call, bundle, tmp_path, exported):
+    np.savez(tmp_path / "few.npz", pixels=images(31), labels=np.arange(31) % CLASSES)
+    done = call("export", bundle, "--target", "tflm", "--data", f"arrays:{tmp_path / 'few.npz'}")
+    done.assert_refused("expected at least 32 images")
+
+
 @pytest.mark.parametrize(("word", "bits"), [("int8", 8), ("int16", 16)])
 def test_bits_between_layers_are_chosen_by_name(call, bundle, data, exported, word, bits):
     done = call("export", bundle, "--target", "tflm", "--data", data, "--activations", word)
@@ -105,6 +117,12 @@ def test_cortex_m_takes_the_first_images_and_the_memory_of_the_device(
     assert in_floats["folder"] == bundle.with_name("bundle-cortex-m")
     assert "1.00 % of instructions" in done.out
     assert "101,000 instructions" in done.out
+
+
+@pytest.mark.parametrize("option", [("--calibration", "8"), ("--activations", "int8")])
+def test_what_floating_point_has_no_use_for_is_refused(call, bundle, data, in_floats, option):
+    done = call("export", bundle, "--target", "cortex-m", "--data", data, *option)
+    done.assert_refused("--target cortex-m is in floating point")
 
 
 def test_the_report_is_printed_as_json(call, bundle, data, exported):

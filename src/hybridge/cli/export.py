@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 #: Where integers decide as floating point less often than this, it is said what helps.
 _MOST_DECISIONS = 0.99
 
+_CALIBRATION = 256
+
 
 class Target(StrEnum):
     """What a microcontroller runs."""
@@ -62,15 +64,23 @@ def export(
         typer.Option(min=1, help="Images to compare on.", show_default="1000, or 100 in QEMU"),
     ] = None,
     calibration: Annotated[
-        int, typer.Option(min=1, help="Images before those that give the ranges of integers.")
-    ] = 256,
+        int | None,
+        typer.Option(
+            min=1,
+            help="Of tflm, images before those that give the ranges; at most half of all.",
+            show_default=str(_CALIBRATION),
+        ),
+    ] = None,
     device: Annotated[
         str, typer.Option(help="Whose memory limits the size: a preset, or a .json file.")
     ] = "stm32f746",
     activations: Annotated[
-        Activations,
-        typer.Option(help="Of tflm, bits between layers: 16 decides as floats do, in more memory."),
-    ] = Activations.INT8,
+        Activations | None,
+        typer.Option(
+            help="Of tflm, bits between layers: 16 decides as floats do, in more memory.",
+            show_default="int8",
+        ),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Write a base and its router for a microcontroller.
@@ -89,14 +99,19 @@ def export(
     from hybridge.cost.device import device_named
     from hybridge.plan.bundle import load_bundle
 
+    if target is Target.CORTEX_M and (calibration is not None or activations is not None):
+        raise ConfigError(
+            "--calibration and --activations are of integers, and --target cortex-m is in floating "
+            "point: leave them out, or give --target tflm"
+        )
     folder = out or bundle.with_name(f"{bundle.name}-{target}")
     check_folder("--out", folder)
     loaded = load_bundle(bundle)
     opened = open_source(data, loaded.plan)
     report: BaseModel
     if target is Target.TFLM:
-        bits: Bits = 8 if activations is Activations.INT8 else 16
-        counts = (calibration, images or 1000)
+        bits: Bits = 16 if activations is Activations.INT16 else 8
+        counts = (calibration or _CALIBRATION, images or 1000)
         tflm = _export_tflm(loaded, folder, opened, counts, device_named(device), bits)
         report, facts = tflm, _tflm_facts(tflm)
     else:
@@ -122,12 +137,12 @@ def _export_tflm(
 
     from hybridge.design.export.tflm import LEAST_IMAGES, Images, export_tflm
 
-    if len(data) <= LEAST_IMAGES:
+    if len(data) < 2 * LEAST_IMAGES:
         raise ConfigError(
-            f"--data: expected more than {LEAST_IMAGES} images to calibrate and to compare on, "
-            f"got {len(data)}"
+            f"--data: expected at least {2 * LEAST_IMAGES} images, half of them to calibrate and "
+            f"half to compare on, got {len(data)}"
         )
-    first = min(counts[0], len(data) - 1)
+    first = min(counts[0], len(data) // 2)
     last = min(first + counts[1], len(data))
     rows = np.arange(first, last)
     held_out = Images(data.pixels(rows), data.labels[rows])
@@ -142,13 +157,8 @@ def _export_cortex_m(
 
     from hybridge.design.export.cortex_m import Memory, export_cortex_m
 
-    limits = device.memory
-    memory = None
-    if limits is not None:
-        memory = Memory(
-            flash_bytes=int(limits.flash_bytes.value), ram_bytes=int(limits.sram_bytes.value)
-        )
-    return export_cortex_m(bundle, folder, data.pixels(np.arange(min(images, len(data)))), memory)
+    rows = np.arange(min(images, len(data)))
+    return export_cortex_m(bundle, folder, data.pixels(rows), Memory.of(device))
 
 
 def _tflm_facts(report: "TflmReport") -> dict[str, str]:
@@ -166,6 +176,11 @@ def _tflm_facts(report: "TflmReport") -> dict[str, str]:
         )
     if report.threshold_integer is not None:
         facts["threshold"] = f"{report.threshold_integer} in integers, {report.threshold:.4g}"
+    told = report.by_profile
+    if told is not None:
+        facts["by the profile"] = f"{told.device}, not measured: base {told.base_ms:.1f} ms"
+        if told.with_router_ms is not None:
+            facts["by the profile"] += f", with router {told.with_router_ms:.1f} ms"
     found = report.agreement
     if found is None:
         return facts

@@ -64,6 +64,27 @@ static void write_head(hybridge_link *link) {
     put_u32(link->head + 20, (uint32_t)ask->zero_point);
 }
 
+static void forget_reply(hybridge_link *link) {
+    memset(link->got, 0, sizeof link->got);
+    link->reply_fragments = 0;
+    link->reply_length = 0;
+}
+
+/* Begins to send the ask under the next number. */
+static void ask_as_next(hybridge_link *link) {
+    uint8_t number[2];
+    link->request++;
+    put_u16(number, link->request);
+    link->crc = hybridge_crc32(0, number, sizeof number);
+    link->crc = hybridge_crc32(link->crc, link->head, ASK_HEAD_BYTES);
+    link->crc = hybridge_crc32(link->crc, link->ask.payload, link->ask.payload_bytes);
+    memset(link->held, 0, sizeof link->held);
+    forget_reply(link);
+    link->burst = 0;
+    link->due = true;
+    link->state = HYBRIDGE_LINK_ASKING;
+}
+
 bool hybridge_link_begin(hybridge_link *link, const hybridge_ask *ask, uint32_t now_ms) {
     link->state = HYBRIDGE_LINK_IDLE;
     /* Compared before anything is added, so that no sum overflows. */
@@ -72,27 +93,15 @@ bool hybridge_link_begin(hybridge_link *link, const hybridge_ask *ask, uint32_t 
         ask->payload_bytes > most - ASK_HEAD_BYTES - CRC_BYTES) {
         return false;
     }
-    uint8_t number[2];
     link->ask = *ask;
-    link->request++;
     link->message_bytes = ASK_HEAD_BYTES + ask->payload_bytes + CRC_BYTES;
     link->fragments =
         (uint8_t)((link->message_bytes + link->body_bytes - 1u) / link->body_bytes);
     write_head(link);
-    put_u16(number, link->request);
-    link->crc = hybridge_crc32(0, number, sizeof number);
-    link->crc = hybridge_crc32(link->crc, link->head, ASK_HEAD_BYTES);
-    link->crc = hybridge_crc32(link->crc, ask->payload, ask->payload_bytes);
-    memset(link->held, 0, sizeof link->held);
-    memset(link->got, 0, sizeof link->got);
-    link->reply_fragments = 0;
-    link->reply_length = 0;
-    link->burst = 0;
     link->tried = 0;
-    link->due = true;
     link->began_ms = now_ms;
     link->silent_since_ms = now_ms;
-    link->state = HYBRIDGE_LINK_ASKING;
+    ask_as_next(link);
     return true;
 }
 
@@ -114,26 +123,21 @@ static void take_held(hybridge_link *link, const hybridge_frame *frame) {
     link->burst = 0;
 }
 
-static void forget_reply(hybridge_link *link) {
-    memset(link->got, 0, sizeof link->got);
-    link->reply_fragments = 0;
-    link->reply_length = 0;
-}
-
 static void check_reply(hybridge_link *link) {
     const uint8_t *reply = link->reply;
     uint32_t length = link->reply_length;
     uint32_t content = length - CRC_BYTES;
     if (length < REPLY_HEAD_BYTES + CRC_BYTES ||
         hybridge_crc32(link->crc, reply, content) != get_u32(reply + content)) {
-        forget_reply(link);
+        /* It answers what was asked under this number before a reset, or is damaged. */
+        ask_as_next(link);
         return;
     }
     uint32_t value_bytes = reply[1] == HYBRIDGE_WANTS_FLOAT16 ? 2u
                            : reply[1] == HYBRIDGE_WANTS_INT8  ? 1u
                                                               : 0u;
     if (content - REPLY_HEAD_BYTES != get_u16(reply + 8) * value_bytes) {
-        forget_reply(link);
+        ask_as_next(link);
         return;
     }
     link->state = reply[0] == HYBRIDGE_ANSWERED ? HYBRIDGE_LINK_ANSWERED : HYBRIDGE_LINK_REFUSED;

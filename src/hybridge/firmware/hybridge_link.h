@@ -108,8 +108,8 @@ typedef struct {
     uint8_t reply[HYBRIDGE_REPLY_BYTES];
 } hybridge_link;
 
-/* Gets ready. `first_request` is the number of the first ask; any that differs from start to
- * start will do. Returns whether the settings can be used. */
+/* Gets ready. `first_request` is the number of the first ask; one that differs from start to start
+ * saves a round trip where the gateway still knows an ask of before. Returns whether the settings can be used. */
 bool hybridge_link_init(hybridge_link *link, const hybridge_link_settings *settings,
                         uint16_t first_request);
 

@@ -12,6 +12,9 @@ from hybridge.errors import SignatureError
 from hybridge.plan.layers import Layer, total_macs, total_parameters
 from hybridge.plan.tensors import Frozen, Geometry, TensorSpec
 
+#: Leading bytes of a program's sha256 that a device behind a serial line names it by.
+PROGRAM_BYTES = 8
+
 
 class Claim(NamedTuple):
     """What a tensor is said to be.

@@ -132,9 +132,9 @@ class Gateway(Closing):
         for frame in self._reader.read(data):
             self._counts["frames_in"] += 1
             frames, arrival = self._desk.take(frame, self._clock.now_ms())
-            self._send(port, frames)
-            if arrival is not None:
+            if arrival is not None:  # before anything is sent: the port may be lost at that
                 self._begin(port, arrival)
+            self._send(port, frames)
 
     def _begin(self, port: SerialPort, arrival: Arrival) -> None:
         if len(self._under_way) >= self._most:

@@ -10,11 +10,10 @@ from hybridge.codecs.codec import Array, codec_named
 from hybridge.codecs.pixels import to_pixels
 from hybridge.errors import DataError, PlanError, RefusedError, SignatureError, TransportError
 from hybridge.plan.plan import Leaf, Plan, Step
-from hybridge.plan.program import Program
+from hybridge.plan.program import PROGRAM_BYTES, Program
 from hybridge.runtime.clock import Clock
 from hybridge.runtime.wire.message import Message, Reply, Transport
 from hybridge.runtime.wire.serial import (
-    PROGRAM_BYTES,
     Form,
     SerialAsk,
     SerialReply,

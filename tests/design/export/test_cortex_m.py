@@ -2,6 +2,8 @@ import importlib.util
 import json
 import shutil
 import subprocess
+import time
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -11,7 +13,7 @@ from onnx import TensorProto, helper
 from hybridge.design.export import cortex_m, firmware
 from hybridge.design.export.c_source import write_c
 from hybridge.design.export.cortex_m import Memory, export_cortex_m, read_answers
-from hybridge.errors import ConfigError, MissingExtraError, SignatureError
+from hybridge.errors import ConfigError, MissingExtraError, MissingToolError, SignatureError
 from hybridge.plan.bundle import Bundle
 from hybridge.plan.program import Program
 from tiny_plans import PIXELS, images, pair_plan, partition_plan
@@ -79,10 +81,35 @@ def test_user_can_run_it_again_with_the_same_counts(exported):
 
 
 @needs_tools
+def test_limits_that_are_given_later_are_checked(exported, tmp_path):
+    folder, _ = exported
+    copy = shutil.copytree(folder, tmp_path / "copy")
+
+    def make(*settings):
+        command = ["make", "-s", "size", *settings]
+        return subprocess.run(command, cwd=copy, capture_output=True, text=True, check=False)
+
+    linked = (copy / "base.elf").stat().st_mtime_ns
+    assert make().returncode == 0
+    assert (copy / "base.elf").stat().st_mtime_ns == linked
+    assert "overflowed" in make("FLASH_BYTES=2000").stderr
+
+
+@needs_tools
+def test_a_project_is_run_as_it_was_linked(exported, tmp_path):
+    folder, _ = exported
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    memory = {"FLASH_BYTES": 2**20, "RAM_BYTES": 2**20, "STACK_BYTES": 8192}
+    firmware.build(copy, memory)
+    sizes = firmware.sizes_of(copy, "base")
+    firmware.run(copy, "base", timeout_s=60)
+    assert firmware.sizes_of(copy, "base") == sizes
+
+
+@needs_tools
 def test_stack_that_is_too_small_ends_in_a_fault_that_says_so(exported, tmp_path):
     folder, _ = exported
     copy = shutil.copytree(folder, tmp_path / "copy")
-    (copy / "base.elf").unlink()
     firmware.build(copy, {"FLASH_BYTES": 2**22, "RAM_BYTES": 2**22, "STACK_BYTES": 32})
     with pytest.raises(ConfigError, match="the stack grew beyond its reserve"):
         firmware.run(copy, "base", timeout_s=60)
@@ -116,6 +143,48 @@ def test_missing_tool_says_what_to_install(bundle, tmp_path, monkeypatch):
     with pytest.raises(ConfigError, match=r"apt-get install .*gcc-arm-none-eabi.* qemu-system-arm"):
         export_cortex_m(bundle, tmp_path / "out", images(1))
     assert not (tmp_path / "out").exists()
+
+
+def script(folder, name, text):
+    """Write a program that stands first on the path."""
+    (folder / name).write_text(f"#!/bin/sh\n{text}\n")
+    (folder / name).chmod(0o755)
+
+
+def test_missing_library_says_what_to_install(tmp_path, monkeypatch):
+    for tool in firmware.TOOLS:
+        script(tmp_path, tool, "echo '<stdin>:1: fatal error: math.h: No such file' >&2; exit 1")
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    with pytest.raises(MissingToolError, match=r"math\.h.*libnewlib-arm-none-eabi"):
+        firmware.check_tools()
+
+
+def is_running(process):
+    try:
+        return Path(f"/proc/{process}/stat").read_text().split()[2] != "Z"
+    except OSError:
+        return False
+
+
+def test_what_takes_too_long_is_ended_with_all_that_it_started(tmp_path, monkeypatch):
+    script(tmp_path, "make", f"sleep 300 & echo $! > {tmp_path}/child; wait")
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    with pytest.raises(ConfigError, match="did not end within 1 s"):
+        firmware.run(tmp_path, "base", timeout_s=1)
+    child = (tmp_path / "child").read_text().strip()
+    until_s = time.monotonic() + 10
+    while is_running(child):
+        assert time.monotonic() < until_s
+        time.sleep(0.01)
+
+
+def test_a_build_that_takes_too_long_is_told(tmp_path, monkeypatch):
+    def too_long(folder, *arguments):
+        raise subprocess.TimeoutExpired("make", 600)
+
+    monkeypatch.setattr(firmware, "_make", too_long)
+    with pytest.raises(ConfigError, match=r"did not build within 600 s.*make -C"):
+        firmware.build(tmp_path, {"FLASH_BYTES": 1})
 
 
 def test_missing_generator_says_which_extra(bundle, monkeypatch):

@@ -75,6 +75,13 @@ def test_integers_decide_as_the_router_does(measure):
     assert ((got > threshold) == (wanted > threshold)).mean() >= 0.99
 
 
+@pytest.mark.parametrize(("hidden", "classes"), [(True, 1000), (False, 20_000)])
+def test_more_units_than_c_counts_are_refused(hidden, classes):
+    parts = replace(parts_of(router()), class_count=classes)
+    with pytest.raises(ConfigError, match=r"at most 32,767 units a layer, got [\d,]+ for"):
+        build_micro_router(parts if hidden else replace(parts, hidden=()), LEAST)
+
+
 def test_a_correction_shrunk_to_nothing_costs_no_layers():
     parts = parts_of(router())
     alone = build_micro_router(replace(parts, hidden=()), LEAST)

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from hybridge.design.export.sorting import sorting_network
 
 
-def exchanged(numbers):
+def exchanged(numbers, largest=None):
     numbers = list(numbers)
-    for layer in sorting_network(len(numbers)):
+    for layer in sorting_network(len(numbers), largest):
         for first, second in layer:
             if numbers[first] < numbers[second]:
                 numbers[first], numbers[second] = numbers[second], numbers[first]
@@ -36,3 +36,16 @@ def test_no_layer_names_a_number_twice(count):
 
 def test_ten_numbers_take_seven_layers():
     assert len(sorting_network(10)) == 7
+
+
+@given(st.lists(st.integers(-9, 9), min_size=1, max_size=60), st.integers(1, 12))
+def test_where_the_largest_are_enough_they_stand_first(numbers, largest):
+    got = exchanged(numbers, largest)
+    assert got[:largest] == sorted(numbers, reverse=True)[:largest]
+    assert sorted(got) == sorted(numbers)
+
+
+def test_the_largest_ten_of_a_hundred_take_fewer_exchanges():
+    all_, ten = (sum(map(len, sorting_network(100, largest))) for largest in (None, 10))
+    assert ten < 0.75 * all_
+    assert sorting_network(10, 10) == sorting_network(10)

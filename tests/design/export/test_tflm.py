@@ -15,6 +15,7 @@ from hybridge.cost.device import device_named
 from hybridge.design.export.onnx_steps import read_steps
 from hybridge.design.export.router_parts import read_router
 from hybridge.design.export.tflm import Images, export_tflm
+from hybridge.design.export.tflm_check import Agreement, check_agreement
 from hybridge.design.nets.network import PixelNetwork
 from hybridge.design.query.make_plan import make_plan
 from hybridge.errors import ConfigError, MissingExtraError, SignatureError
@@ -67,6 +68,27 @@ def test_integers_answer_and_decide_as_the_bundle_does(exported):
 
 
 @needs_tflm
+def test_integers_that_answer_otherwise_are_refused_and_reported(bundle, tmp_path, monkeypatch):
+    found = Agreement(images=100, same_class=0.17, router_decisions=1.0)
+    monkeypatch.setattr("hybridge.design.export.tflm.agreement", lambda *_: found)
+    why = r"expected the same class.*at least 90% of 100 images, got 17\.00%: give .*int16"
+    with pytest.raises(ConfigError, match=why):
+        export_tflm(bundle, tmp_path, pictures(20), Images(pictures(5, seed=1)))
+    told = json.loads((tmp_path / "report.json").read_text())
+    assert told["agreement"]["images"] == 100
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_a_router_that_decides_otherwise_is_refused(bits):
+    found = Agreement(images=100, same_class=1.0, router_decisions=0.94)
+    with pytest.raises(ConfigError, match=r"decision of the router.*at least 95%.*94\.00%") as told:
+        check_agreement(found, bits)
+    assert ("int16" in str(told.value)) == (bits == 8)
+    check_agreement(found.model_copy(update={"router_decisions": 0.95}), bits)
+    check_agreement(found.model_copy(update={"images": 99}), bits)
+
+
+@needs_tflm
 def test_the_report_is_written_and_knows_the_sizes(exported):
     folder, report = exported
     assert json.loads((folder / "report.json").read_text()) == report.model_dump(mode="json")
@@ -74,6 +96,16 @@ def test_the_report_is_written_and_knows_the_sizes(exported):
     assert (folder / "hybrid.tflite").stat().st_size == report.hybrid.flash_bytes
     assert 1000 < report.base.arena_bytes < report.hybrid.arena_bytes
     assert report.router_in_c.arena_bytes < 1024
+
+
+@needs_tflm
+def test_time_and_energy_are_told_by_the_profile(exported):
+    _, report = exported
+    told = report.by_profile
+    assert (told.device, told.power_mw) == ("stm32f746", 250)
+    assert 0 < told.base_ms < told.with_router_ms
+    assert told.base_mj == pytest.approx(0.25 * told.base_ms)
+    assert told.with_router_mj == pytest.approx(0.25 * told.with_router_ms)
 
 
 @needs_tflm
@@ -121,6 +153,31 @@ def test_a_network_that_is_too_large_is_refused_and_names_layer_and_bytes(bundle
         with pytest.raises(ConfigError, match=rf"bytes of {what}.*has 5,000; layer '\S+' alone"):
             export_tflm(bundle, tmp_path / "out", pictures(20), device=smaller)
     assert not (tmp_path / "out").exists()
+
+
+@needs_tflm
+@pytest.mark.parametrize("part", ["sram_bytes", "flash_bytes"])
+def test_a_router_that_does_not_fit_beside_its_base_is_named(part, bundle, exported, tmp_path):
+    _, report = exported
+    device = device_named("stm32f746")
+    taken = report.base.arena_bytes if part == "sram_bytes" else report.base.flash_bytes
+    small = getattr(device.memory, part).model_copy(update={"value": taken + 100})
+    memory = device.memory.model_copy(update={part: small})
+    smaller = device.model_copy(update={"memory": memory})
+    why = r"the base with its router in C needs [\d,]+ bytes.*'[\w.]+ of the router' alone takes"
+    with pytest.raises(ConfigError, match=why):
+        export_tflm(bundle, tmp_path / "out", pictures(60), device=smaller)
+
+
+@needs_tflm
+def test_memory_is_compared_before_anything_is_interpreted(bundle, tmp_path, monkeypatch):
+    device = device_named("stm32f746")
+    small = device.memory.sram_bytes.model_copy(update={"value": 500})
+    memory = device.memory.model_copy(update={"sram_bytes": small})
+    smaller = device.model_copy(update={"memory": memory})
+    monkeypatch.setattr("hybridge.design.export.tflm.MicroInterpreter", None)
+    with pytest.raises(ConfigError, match=r"bytes of SRAM.*has 500; layer '\S+' alone"):
+        export_tflm(bundle, tmp_path / "out", pictures(20), device=smaller)
 
 
 def test_a_program_is_read_back_as_its_router(bundle, made):

@@ -1,6 +1,7 @@
 """Both ends in virtual time: loss, damage, disorder, repetition, restarts; and C does the same."""
 
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -246,6 +247,34 @@ def test_c_sends_what_python_sends(seed, c_end):
         return
     assert (int(state), int(reply[2])) == (3, asker.reply.label)
     assert from_hex(reply[-1]) == asker.reply.values
+
+
+def test_a_device_that_was_reset_asks_under_the_next_number(c_end):
+    """What it sends first is all that an ask of before, of the same number, began with."""
+
+    def last(ask):
+        return told(replace(ask, payload=ask.payload[-1:]))
+
+    line = Exchange(Desk(), last)
+    before, ask = (ask_for(bytes(300) + end, wants=Wants.INT8) for end in (b"\3", b"\5"))
+    line.run(Asker(before, 65535, 0, PATIENCE))
+    words = [ask.frame_bytes, PATIENCE.window, int(PATIENCE.retry_ms), PATIENCE.tries, 65535]
+    words += [int(ask.form), int(ask.wants), ask.scale, ask.zero_point, ask.left_ms, line.now_ms]
+    assert c_end.call("begin", *words, PROGRAM.hex(), ask.payload.hex()) == "1"
+
+    def also(now_ms, sent, heard):
+        spoken = b""
+        while frame := from_hex(c_end.call("poll", now_ms)):
+            spoken += frame
+        assert spoken == sent
+        assert c_end.call("receive", now_ms + 10, to_hex(heard)) == "ok"
+
+    began_ms, asker = line.now_ms, Asker(ask, 65535, line.now_ms, PATIENCE)
+    line.run(asker, also)
+    assert (asker.reply.label, asker.request) == (5, 0)
+    assert line.now_ms - began_ms < 500
+    state, *reply = c_end.call("result").split()
+    assert (int(state), int(reply[2])) == (3, 5)
 
 
 @given(data=st.data())

@@ -246,6 +246,36 @@ def test_a_device_that_hangs_up_and_comes_back_is_served(tmp_path, plan, program
     assert running.statistics()["port_lost"] == 2
 
 
+class Dying(SerialPort):
+    """A port that is lost at the first thing that is sent."""
+
+    def write(self, data=b""):
+        if data:
+            raise PortLostError("lost at the acknowledgement")
+        return super().write()
+
+
+def test_an_ask_whose_acknowledgement_is_lost_with_the_port_is_answered(
+    tmp_path, plan, program, device
+):
+    ports, cloud, clock = [Dying], mock(), SystemClock()
+    with Gateway(Answers(askable(plan), cloud, clock), clock) as running:
+
+        def open_port():
+            return (ports.pop() if ports else SerialPort)(tmp_path / "port")
+
+        thread = threading.Thread(target=running.run, args=(open_port,))
+        thread.start()
+        try:
+            reply = device.ask(PAYLOAD, program, left_ms=5000)
+        finally:
+            running.stop()
+            thread.join()
+    assert reply is not None
+    assert reply.label == 1
+    assert len(cloud.messages) == 1
+
+
 def test_it_stops_though_the_port_is_gone(tmp_path, plan, device):
     with gateway(tmp_path, plan, mock()):
         device.hang_up()

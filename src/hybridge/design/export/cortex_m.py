@@ -14,11 +14,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from hybridge.cost.device import Device
 from hybridge.design.export import firmware
 from hybridge.design.export.c_source import CSource, write_c
 from hybridge.design.export.edge_program import SCORE, EdgeProgram, edge_program
 from hybridge.design.export.firmware_project import BASE, BOTH, write_project
-from hybridge.design.export.float_session import float_session
+from hybridge.design.export.float_session import float_outputs
 from hybridge.design.export.static_memory import MemoryPlan, plan_memory
 from hybridge.errors import ConfigError, SignatureError
 from hybridge.files import write_json
@@ -44,6 +45,15 @@ class Memory(Frozen):
     flash_bytes: int = 4 * _MIB
     ram_bytes: int = 4 * _MIB
     stack_bytes: int = 16 * 1024
+
+    @classmethod
+    def of(cls, device: Device) -> "Memory":
+        """Return a device's memory; QEMU's board's where its profile knows none."""
+        held = device.memory
+        if held is None:
+            return cls()
+        sizes = held.flash_bytes.value, held.sram_bytes.value
+        return cls(flash_bytes=int(sizes[0]), ram_bytes=int(sizes[1]))
 
 
 class ProgramReport(Frozen):
@@ -125,7 +135,7 @@ def export_cortex_m(
     edge = edge_program(bundle.plan)
     _check_images(edge.program, images)
     firmware.check_tools()
-    expected = _expected(edge.program, images)
+    expected = float_outputs(edge.program, images, edge.outputs())
     source = write_c(edge.program)
     plans = _plans(edge, source)
     _check_memory(source, plans, memory)
@@ -183,14 +193,6 @@ def _check_memory(source: CSource, plans: dict[str, MemoryPlan], memory: Memory)
                 f"RAM; at {plan.peak} {plan.peak_bytes:,} are in use at once; choose a smaller "
                 "network or resolution"
             )
-
-
-def _expected(program: Program, images: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
-    """Return what onnxruntime says, ``(N, ...)`` flattened to ``(N, K)``, by output."""
-    session = float_session(str(program.path))
-    names = [spec.name for spec in program.outputs]
-    values = session.run(names, {program.inputs[0].name: images})
-    return {name: v.reshape(len(images), -1) for name, v in zip(names, values, strict=True)}
 
 
 def _measured(

@@ -1,14 +1,16 @@
 """A firmware project: written out, built by make, run in QEMU."""
 
+import os
 import re
 import shutil
+import signal
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
-from hybridge.errors import ConfigError
+from hybridge.errors import ConfigError, MissingToolError
 
 #: What must be on the path, and the Debian packages that bring it.
 TOOLS = {
@@ -36,13 +38,26 @@ class Sizes:
 
 
 def check_tools() -> None:
-    """Raise `ConfigError` where a tool is missing; says which, and what to install."""
+    """Raise `MissingToolError` where a tool is missing; says which, and what to install."""
     missing = [tool for tool in TOOLS if shutil.which(tool) is None]
     if missing:
         packages = " ".join(TOOLS[tool] for tool in missing)
-        raise ConfigError(
+        raise MissingToolError(
             f"building and running firmware needs {', '.join(missing)}, which is not installed; "
             f"on Debian or Ubuntu run: apt-get install {packages}"
+        )
+    _check_library()
+
+
+def _check_library() -> None:
+    """Raise `ConfigError` where the compiler has no C library for the board."""
+    command = ["arm-none-eabi-gcc", "-fsyntax-only", "-xc", "-"]
+    done = subprocess.run(command, input="#include <math.h>\n", capture_output=True, text=True)
+    if done.returncode != 0:
+        raise MissingToolError(
+            "building firmware needs newlib, the C library of arm-none-eabi-gcc, which is not "
+            f"installed ({_first_error(done.stderr)}); on Debian or Ubuntu run: apt-get install "
+            "libnewlib-arm-none-eabi"
         )
 
 
@@ -55,17 +70,25 @@ def copy_firmware(folder: Path) -> None:
 
 
 def build(folder: Path, memory: Mapping[str, int]) -> None:
-    """Compile and link the project.
+    """Compile and link the project, for a memory that it keeps to from then on.
 
     Args:
         folder: Where it lies.
         memory: ``FLASH_BYTES``, ``RAM_BYTES``, ``STACK_BYTES``.
 
     Raises:
-        ConfigError: It does not fit; says by how many bytes. Or the compiler refuses it.
+        ConfigError: It does not fit; says by how many bytes. Or the compiler refuses it, or does
+            not come to an end.
     """
-    settings = [f"{name}={value}" for name, value in memory.items()]
-    done = _make(folder, "all", *settings)
+    lines = [f"{name} := {value}\n" for name, value in memory.items()]
+    (folder / "memory.mk").write_text("".join(lines))
+    try:
+        done = _make(folder, "all")
+    except subprocess.TimeoutExpired as error:
+        raise ConfigError(
+            f"the firmware in {folder} did not build within {_BUILD_S} s; build it by hand, or on "
+            f"a machine that has time: make -C {folder}"
+        ) from error
     if done.returncode == 0:
         return
     if found := _OVERFLOW.search(done.stderr):
@@ -117,14 +140,18 @@ def sizes_of(folder: Path, program: str) -> Sizes:
 def _make(
     folder: Path, *arguments: str, timeout_s: float = _BUILD_S
 ) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        ["make", "--no-print-directory", "-s", *arguments],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=timeout_s,
-        check=False,
-    )
+    """Run make; what it started ends with it, where it is ended before its time."""
+    command = ["make", "--no-print-directory", "-s", *arguments]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        command, cwd=folder, stdout=pipe, stderr=pipe, text=True, start_new_session=True
+    ) as process:
+        try:
+            told, errors = process.communicate(timeout=timeout_s)
+        except BaseException:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
+    return subprocess.CompletedProcess(command, process.returncode, told, errors)
 
 
 def _first_error(text: str) -> str:

@@ -9,11 +9,11 @@ from hybridge.design.export.c_source import CSource
 from hybridge.design.export.edge_program import SCORE, EdgeProgram
 from hybridge.design.export.firmware import copy_firmware
 from hybridge.design.export.static_memory import MemoryPlan, entry_in_c
+from hybridge.plan.program import PROGRAM_BYTES
 
 #: The programs of a project: the base alone, and with its router.
 BASE, BOTH = "base", "base-and-router"
 _ENTRIES = {BASE: "network_base", BOTH: "network_run"}
-_ASKED_BYTES = 8
 
 
 def write_project(
@@ -49,7 +49,7 @@ def _header(edge: EdgeProgram) -> str:
     if edge.has_score:
         defined |= {"SCORE": edge.column(SCORE), "THRESHOLD": _float_in_c(threshold)}
     if edge.has_score and edge.asked is not None:
-        first = bytes.fromhex(edge.asked.sha256)[:_ASKED_BYTES]
+        first = bytes.fromhex(edge.asked.sha256)[:PROGRAM_BYTES]
         defined["CLOUD_PROGRAM"] = f"{{{', '.join(f'0x{byte:02x}' for byte in first)}}}"
     return _HEADER.format(
         program=edge.program.name,

@@ -32,6 +32,18 @@ def integers(run: Translation, name: str) -> Value:
     return value
 
 
+def laid_out(run: Translation, value: Value) -> Value:
+    """Return a value whose tensor has the value's own shape; one that was only viewed so is copied.
+
+    Most kernels go by the number of numbers alone; convolutions and broadcasts go by the shape.
+    """
+    if run.file.shape(value.tensor) == value.shape:
+        return value
+    tensor = run.file.tensor("view", value.shape, run.dtype, value.quantisation)
+    run.file.operator("RESHAPE", (value.tensor,), (tensor,), "ReshapeOptions")
+    return replace(value, tensor=tensor)
+
+
 @dataclass(frozen=True)
 class Weights:
     """Weights and bias in integers.
@@ -167,7 +179,7 @@ def _conv(run: Translation, step: Step) -> Value:
         weights = weights * source.scale.reshape(1, -1, 1, 1)
         seen = None if seen is None else scaled(seen, 1 / source.scale)
     else:
-        reads = integers(run, step.inputs[0])
+        reads = laid_out(run, integers(run, step.inputs[0]))
     made = rounded(run, weights, bias, reads.quantisation, seen)
     whole, padding = _padded(step, made.whole, reads.shape[1:3], stride, pad)
     _, _, high, wide = run.steps.shapes[step.output]
@@ -235,11 +247,13 @@ def _pads_alike(side: int, kernel: int, stride: int, pad: int, more: int) -> boo
 def _linear(run: Translation, step: Step) -> Value:
     weights, bias = run.steps.weights(step)
     reads, seen = integers(run, step.inputs[0]), run.steps.moments.get(step.name)
+    if step.attributes.get("transA") or weights.shape[1] != int(np.prod(reads.shape)):
+        raise unsupported(step, f"weights {weights.shape} of what is no vector of as many numbers")
     if step.output == run.steps.logits:
         return _logits(run, step, reads, weights, bias, seen)
     gives = run.output(step, (1, len(weights)))
     made = rounded(run, weights, bias, reads.quantisation, seen)
-    constants = made.constants(run, step.name, _laid(made.whole, reads), 0)
+    constants = made.constants(run, step.name, _ordered(made.whole, reads), 0)
     run.file.operator(
         "FULLY_CONNECTED",
         (reads.tensor, *constants),
@@ -250,7 +264,7 @@ def _linear(run: Translation, step: Step) -> Value:
     return gives
 
 
-def _laid(weights: Array, reads: Value) -> Array:
+def _ordered(weights: Array, reads: Value) -> Array:
     """Return weights ``(O, K)`` in the order of what they read, whose channels are last."""
     if reads.flattened is None:
         return weights
@@ -262,6 +276,8 @@ def _logits(
     run: Translation, step: Step, reads: Value, weights: Array, bias: Array, seen: Array | None
 ) -> Value:
     """Write the last layer in 16 bits: what it reads is made finer first."""
+    if step.fused not in (None, "Relu"):
+        raise unsupported(step, f"logits through {step.fused}")
     tensor, finer = reads.tensor, reads.quantisation
     if run.bits == 8:
         most = max(abs(end) for end in run.steps.range(step.inputs[0])) or 1.0
@@ -272,9 +288,8 @@ def _logits(
     quantisation = Quantisation((1.25 * max(high, 1e-3) / LOGIT_LEVELS,))
     gives = run.file.tensor(step.name, (1, len(weights)), "int16", quantisation)
     scale = max(float(np.abs(weights).max()) / 127, 1e-12)
-    whole = _laid(nearest(weights, np.full(len(weights), scale), seen), reads)
-    layer = integer_layer(
-        Linear(whole * scale, bias), scale, finer.step, quantisation.step, relu=False
-    )
+    whole = _ordered(nearest(weights, np.full(len(weights), scale), seen), reads)
+    held, relu = Linear(whole * scale, bias), step.fused == "Relu"
+    layer = integer_layer(held, scale, finer.step, quantisation.step, relu=relu)
     connect16(run.file, step.name, layer, tensor, gives)
     return Value(gives, (1, len(weights)), quantisation)

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from hybridge.design.export.equalise import GATED
-from hybridge.design.export.int8_convolutions import convolve, integers, rounded
+from hybridge.design.export.int8_convolutions import convolve, integers, laid_out, rounded
 from hybridge.design.export.onnx_steps import Step
 from hybridge.design.export.tflite_file import Array
 from hybridge.design.export.translation import (
@@ -27,7 +27,8 @@ _LAST = (0, 3, 1, 2)
 @operator("Cast", "Transpose", "Identity", "Dropout")
 def _same(run: Translation, step: Step) -> "Value | Scaled":
     value = run.values[step.inputs[0]]
-    if step.kind == "Transpose" and not isinstance(value, Scaled):
+    turned = [0, 3, 1, 2] if isinstance(value, Scaled) else None
+    if step.kind == "Transpose" and step.attributes.get("perm") != turned:
         raise unsupported(step, "axes are turned around in the middle of the network")
     return value
 
@@ -50,7 +51,7 @@ def _activate(run: Translation, step: Step) -> "Value | Scaled":
         # There is no kernel for it.
         ones = np.ones(reads.shape[-1])
         return _gated(run, replace(step, attributes=step.attributes | {"factors": ones}))
-    gives = run.output(step, reads.shape)
+    gives = run.output(step, reads.shape, flattened=reads.flattened)
     options = "HardSwishOptions" if step.kind == "HardSwish" else ""
     kind = {"HardSwish": "HARD_SWISH"}.get(step.kind, step.kind.upper())
     run.file.operator(kind, (reads.tensor,), (gives.tensor,), options)
@@ -60,7 +61,10 @@ def _activate(run: Translation, step: Step) -> "Value | Scaled":
 @operator(GATED)
 def _gated(run: Translation, step: Step) -> Value:
     """Write a hard swish whose channels were multiplied: a gate that undoes it, and a product."""
-    reads = integers(run, step.inputs[0])
+    given = integers(run, step.inputs[0])
+    channels = step.attributes["factors"].size
+    shape = given.shape if len(given.shape) == 4 else (1, 1, 1, channels)
+    reads = laid_out(run, replace(given, shape=shape))
     closes = GATES[run.bits]
     tensor = run.file.tensor(f"{step.name}.gate", reads.shape, run.dtype, closes)
     gate = Value(tensor, reads.shape, closes)
@@ -69,19 +73,21 @@ def _gated(run: Translation, step: Step) -> Value:
     label = replace(step, name=f"{step.name}.gate", fused="HardSigmoid")
     weights = rounded(run, opens.reshape(-1, 1, 1, 1), half, reads.quantisation)
     convolve(run, label, reads, weights, gate, depthwise=True)
-    gives = run.output(step, reads.shape)
+    gives = run.output(step, reads.shape, flattened=given.flattened)
     tensors = (reads.tensor, gate.tensor)
     run.file.operator("MUL", tensors, (gives.tensor,), "MulOptions", fusedActivationFunction=0)
-    return gives
+    return replace(gives, shape=given.shape)
 
 
 @operator("Add", "Mul")
 def _join(run: Translation, step: Step) -> "Value | Scaled":
     if any(name in run.steps.constants for name in step.inputs):
         raise unsupported(step, f"{step.kind} with a constant")
-    left, right = (integers(run, name) for name in step.inputs)
+    left, right = (laid_out(run, integers(run, name)) for name in step.inputs)
+    if left.flattened != right.flattened or len(left.shape) != len(right.shape):
+        raise unsupported(step, f"{step.kind} of an image's numbers and of a vector's")
     shape = np.broadcast_shapes(left.shape, right.shape)
-    gives = run.output(step, shape)
+    gives = run.output(step, shape, flattened=left.flattened)
     run.file.operator(
         step.kind.upper(),
         (left.tensor, right.tensor),
@@ -94,8 +100,10 @@ def _join(run: Translation, step: Step) -> "Value | Scaled":
 
 @operator("ReduceMean", "GlobalAveragePool")
 def _mean(run: Translation, step: Step) -> Value:
-    reads = integers(run, step.inputs[0])
-    axes = run.steps.constants.get(step.inputs[1]) if len(step.inputs) > 1 else np.array([2, 3])
+    reads = laid_out(run, integers(run, step.inputs[0]))
+    axes = step.attributes.get("axes", [2, 3] if step.kind == "GlobalAveragePool" else None)
+    if len(step.inputs) > 1:
+        axes = run.steps.constants.get(step.inputs[1])
     if axes is None or len(reads.shape) != 4 or sorted(int(axis) % 4 for axis in axes) != [2, 3]:
         raise unsupported(step, "a mean over other axes than height and width")
     keeps = bool(step.attributes.get("keepdims", 1))
@@ -109,10 +117,15 @@ def _mean(run: Translation, step: Step) -> Value:
 
 @operator("MaxPool", "AveragePool")
 def _pool(run: Translation, step: Step) -> Value:
-    reads = integers(run, step.inputs[0])
+    reads = laid_out(run, integers(run, step.inputs[0]))
+    if len(reads.shape) != 4:
+        raise unsupported(step, "pooling of a vector")
     (high, wide), strides = step.attributes["kernel_shape"], step.attributes["strides"]
     if any(step.attributes["pads"]) or step.attributes.get("ceil_mode"):
         raise unsupported(step, "pooling with a padding")
+    padded = step.attributes.get("auto_pad", b"NOTSET") != b"NOTSET"
+    if {1, *step.attributes.get("dilations", ())} != {1} or padded:
+        raise unsupported(step, "pooling that is dilated, or pads by itself")
     shape = (
         1,
         (reads.shape[1] - high) // strides[0] + 1,
@@ -156,13 +169,17 @@ def _view(run: Translation, step: Step) -> Value:
         if len(shape) > 2:
             raise unsupported(step, f"a view of shape {shape}")
         flat = (reads.shape[3], reads.shape[1], reads.shape[2])
-    laid = (1, 1, 1, shape[1]) if len(shape) == 4 else (1, int(np.prod(shape)))
+    count = int(np.prod(shape))
+    if count != max(shape) or (len(shape) == 4 and (flat or shape[1] != count)):
+        # Numbers that are no longer one row, or one pixel, would have to change their places.
+        raise unsupported(step, f"a view of shape {shape}")
+    laid = (1, 1, 1, count) if len(shape) == 4 else (1, count)
     return Value(reads.tensor, laid, reads.quantisation, flat)
 
 
 @operator("Slice")
 def _slice(run: Translation, step: Step) -> Value:
-    reads, shape = integers(run, step.inputs[0]), run.steps.shapes[step.output]
+    reads, shape = laid_out(run, integers(run, step.inputs[0])), run.steps.shapes[step.output]
     limits = [run.steps.constants.get(name) for name in step.inputs[1:]]
     if len(limits) != 4 or any(limit is None for limit in limits) or len(reads.shape) != 4:
         raise unsupported(step, "a slice of a vector, or by numbers that are computed")
@@ -174,7 +191,7 @@ def _slice(run: Translation, step: Step) -> Value:
         stride[place] = by
     if stride.min() < 1:
         raise unsupported(step, "a slice that goes backwards")
-    laid = np.array(_laid(shape), np.int32)
+    laid = np.array(_channels_last(shape), np.int32)
     ends = (begin + (laid - 1) * stride + 1).astype(np.int32)
     gives = run.output(step, laid.tolist(), fixed=reads.quantisation)
     parts = (("begin", begin), ("end", ends), ("stride", stride))
@@ -186,19 +203,21 @@ def _slice(run: Translation, step: Step) -> Value:
 
 @operator("Pad")
 def _pad(run: Translation, step: Step) -> Value:
-    reads, shape = integers(run, step.inputs[0]), run.steps.shapes[step.output]
+    reads, shape = laid_out(run, integers(run, step.inputs[0])), run.steps.shapes[step.output]
     pads = run.steps.constants.get(step.inputs[1])
     filled = run.steps.constants.get(step.inputs[2]) if len(step.inputs) > 2 else None
-    if pads is None or pads.size != 8 or (filled is not None and filled.any()):
+    zeros = step.attributes.get("mode", b"constant") == b"constant"
+    zeros = zeros and (filled is None or not filled.any())
+    if pads is None or pads.size != 8 or not zeros:
         raise unsupported(step, "a padding of a vector, or with something else than 0")
     ends = np.asarray(pads, np.int32).reshape(2, 4).T[[0, 2, 3, 1]]
-    gives = run.output(step, _laid(shape), fixed=reads.quantisation)
+    gives = run.output(step, _channels_last(shape), fixed=reads.quantisation)
     inputs = (reads.tensor, run.file.constant(f"{step.name}.pads", ends))
     run.file.operator("PAD", inputs, (gives.tensor,), "PadOptions")
     return gives
 
 
-def _laid(shape: Sequence[int]) -> tuple[int, int, int, int]:
+def _channels_last(shape: Sequence[int]) -> tuple[int, int, int, int]:
     """Return a shape with its channels last."""
     one, channels, high, wide = shape
     return one, high, wide, channels

@@ -54,4 +54,6 @@ def translate(steps: Steps, file: TFLiteFile, output: str, bits: Bits = 8) -> Va
         if step.kind not in translations.names():
             raise unsupported(step, f"operator {step.kind} has no counterpart here")
         run.values[step.output] = translations.get(step.kind)(run, step)
+    if todo[-1].kind not in ("Gemm", "MatMul"):
+        raise unsupported(todo[-1], f"expected {output} of a linear layer, got {todo[-1].kind}")
     return integers(run, output)

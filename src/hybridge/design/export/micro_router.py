@@ -28,6 +28,8 @@ from hybridge.errors import ConfigError
 #: Hinges of ``exp`` in sums and in probabilities; where it ends, as a multiple of the temperature;
 #: hinges of ``log``.
 SUM_HINGES, EXP_HINGES, EXP_END, LOG_HINGES = 24, 44, 8.0, 16
+#: Units of a layer: the router in C counts them in 16 bits.
+MOST_UNITS = 32767
 #: Log-odds that the confidence's are never below: there, nothing is sent.
 REACH = 16.0
 
@@ -136,17 +138,19 @@ def build_micro_router(parts: RouterParts, least_logit: float) -> MicroRouter:
         least_logit: Logits below it are taken as this.
 
     Raises:
-        ConfigError: The router starts from a confidence that layers cannot follow.
+        ConfigError: The router starts from a confidence that layers cannot follow, or there are
+            too many classes.
     """
     if parts.measure == "entropy":
         raise ConfigError(
             "this router starts from the logarithm of the entropy, which hinges cannot follow down "
             "to 0: train it with router.start: scratch, or export it with --target cortex-m"
         )
-    layers = _Layers()
     count = parts.class_count
+    _check_width(parts)
+    layers = _Layers()
     numbers = Linear(np.eye(count), np.full(count, -least_logit))
-    for comparators in sorting_network(count):
+    for comparators in sorting_network(count, parts.reads - 1):
         numbers = _compared(layers, numbers, comparators)
     exact = len(layers.made)
     gaps = numbers.rows([0] * (count - 1)) - numbers.rows(slice(1, None))
@@ -158,6 +162,18 @@ def build_micro_router(parts: RouterParts, least_logit: float) -> MicroRouter:
         assert anchor is not None, "a router without layers is a confidence"
         layers.made.append(anchor * parts.slope + parts.offset)
     return MicroRouter(tuple(layers.made), exact, tables.end)
+
+
+def _check_width(parts: RouterParts) -> None:
+    """Raise `ConfigError` where a layer would have more units than the router in C can count."""
+    count = parts.class_count
+    sums = (count - 1) * (1 + SUM_HINGES) + (count - 2) * SUM_HINGES * (parts.measure is not None)
+    widest = max(sums, count * EXP_HINGES + 1 if parts.hidden else 0)
+    if widest > MOST_UNITS:
+        raise ConfigError(
+            f"expected a router of at most {MOST_UNITS:,} units a layer, got {widest:,} for "
+            f"{count:,} classes: take a base of fewer classes, or export it with --target cortex-m"
+        )
 
 
 def _compared(layers: _Layers, numbers: Linear, comparators: Comparators) -> Linear:

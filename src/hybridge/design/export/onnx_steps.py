@@ -99,14 +99,17 @@ class Steps:
 
     def weights(self, step: Step) -> tuple[Array, Array]:
         """Return weights and bias of a convolution or a linear layer, outputs first."""
-        if step.inputs[1] not in self.constants:
+        if any(name not in self.constants for name in step.inputs[1:]):
             raise ConfigError(f"node {step.name!r} reads weights that are computed, not constant")
         weights = self.constants[step.inputs[1]].astype(np.float64)
         if step.kind == "MatMul" or (step.kind == "Gemm" and not step.attributes.get("transB")):
             weights = weights.T
         bias = np.zeros(len(weights))
         if len(step.inputs) > 2:
-            bias = self.constants[step.inputs[2]].astype(np.float64)
+            bias = bias + self.constants[step.inputs[2]].astype(np.float64).reshape(-1)
+        if step.kind == "Gemm":
+            factors = (step.attributes.get(name, 1.0) for name in ("alpha", "beta"))
+            weights, bias = (held * by for held, by in zip((weights, bias), factors, strict=True))
         return weights, bias
 
 
@@ -140,6 +143,8 @@ def _step(node: onnx.NodeProto) -> Step:
     attributes = {item.name: onnx.helper.get_attribute_value(item) for item in node.attribute}
     if node.op_type in _WINDOWED:
         attributes = {"strides": [1, 1], "pads": [0, 0, 0, 0], **attributes}
+    if node.op_type == "HardSigmoid":
+        attributes = {"alpha": 0.2, "beta": 0.5, **attributes}
     name = node.name or node.output[0]
     return Step(node.op_type, name, tuple(filter(None, node.input)), node.output[0], attributes)
 
@@ -198,8 +203,8 @@ def _readers(steps: list[Step]) -> dict[str, int]:
 
 
 def _hard_swishes(steps: list[Step]) -> list[Step]:
-    """Join every hard sigmoid and the product with what it reads."""
-    gates = {step.output: step for step in steps if step.kind == "HardSigmoid"}
+    """Join every hard sigmoid of a hard swish and the product with what it reads."""
+    gates = {step.output: step for step in steps if _gates_a_hard_swish(step)}
     joined, gone = [], set()
     for step in steps:
         if step.kind == "Mul" and len(step.inputs) == 2:
@@ -210,6 +215,14 @@ def _hard_swishes(steps: list[Step]) -> list[Step]:
                     break
         joined.append(step)
     return [step for step in joined if step.output not in gone]
+
+
+def _gates_a_hard_swish(step: Step) -> bool:
+    """Return whether a step is ``clip(x / 6 + 1 / 2)``, and not another hard sigmoid."""
+    if step.kind != "HardSigmoid":
+        return False
+    ends = [step.attributes[name] for name in ("alpha", "beta")]
+    return np.allclose(ends, (1 / 6, 1 / 2), atol=1e-4)
 
 
 def _fused(steps: list[Step], output: str) -> list[Step]:

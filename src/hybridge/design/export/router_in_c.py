@@ -29,6 +29,15 @@ def constant_bytes(layers: tuple[IntegerLayer, ...]) -> int:
     return sum(sizes)
 
 
+def layer_bytes(layers: tuple[IntegerLayer, ...]) -> list[tuple[str, int, int]]:
+    """Return, for every layer, its name, the bytes of its constants and of its scratch."""
+    names = [*(f"router.{number}" for number in range(1, len(layers))), "score"]
+    return [
+        (name, constant_bytes((layer,)), 2 * sum(layer.weights.shape))
+        for name, layer in zip(names, layers, strict=True)
+    ]
+
+
 def write_router(folder: Path, layers: tuple[IntegerLayer, ...]) -> None:
     """Write ``hybridge_router.c`` and ``hybridge_router.h`` to a folder."""
     type_ = _bias_type(layers)

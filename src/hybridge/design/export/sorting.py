@@ -14,15 +14,28 @@ _TEN: tuple[Comparators, ...] = (
 )
 
 
-def sorting_network(count: int) -> tuple[Comparators, ...]:
+def sorting_network(count: int, largest: int | None = None) -> tuple[Comparators, ...]:
     """Return layers of comparators ``(i, j)`` that put the larger of two numbers at ``i``.
 
     For ten numbers the network of least depth, seven; else Batcher's odd-even merge sort (1968).
 
     Args:
         count: How many numbers there are.
+        largest: How many of them are to stand first and in order, behind whom the others stand as
+            they come; None sorts all.
     """
-    return _TEN if count == 10 else _batcher(count)
+    network = _TEN if count == 10 else _batcher(count)
+    return network if largest is None else _needed(network, largest)
+
+
+def _needed(network: tuple[Comparators, ...], largest: int) -> tuple[Comparators, ...]:
+    """Return the comparators that the first numbers depend on."""
+    wanted, kept = set(range(largest)), []
+    for layer in reversed(network):
+        layer = tuple(pair for pair in layer if wanted & {*pair})
+        wanted.update(place for pair in layer for place in pair)
+        kept.append(layer)
+    return tuple(layer for layer in reversed(kept) if layer)
 
 
 def _batcher(count: int) -> tuple[Comparators, ...]:

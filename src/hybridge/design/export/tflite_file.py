@@ -115,6 +115,10 @@ class TFLiteFile:
         """
         self._operators.append(_Operator(kind, tuple(inputs), tuple(outputs), options, fields))
 
+    def shape(self, tensor: int) -> tuple[int, ...]:
+        """Return the shape of a tensor."""
+        return self._tensors[tensor].shape
+
     def requantise(self, tensor: int, quantisation: Quantisation) -> None:
         """Say anew what the integers of a tensor mean."""
         self._tensors[tensor] = replace(self._tensors[tensor], quantisation=quantisation)

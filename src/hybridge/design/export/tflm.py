@@ -19,8 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hybridge.cost.device import Device
+from hybridge.design.export.by_profile import ByProfile, by_profile
 from hybridge.design.export.edge_program import SCORE, EdgeProgram, edge_program
-from hybridge.design.export.float_session import float_session
+from hybridge.design.export.float_session import float_outputs
 from hybridge.design.export.int8_program import translate
 from hybridge.design.export.integer_layers import IntegerLayer, quantise, write_layers
 from hybridge.design.export.micro_router import build_micro_router
@@ -33,7 +34,10 @@ from hybridge.design.export.tflm_check import (
     Size,
     agreement,
     answers_of_both,
+    check_agreement,
     check_limits,
+    demand_of_base,
+    demand_with_router,
 )
 from hybridge.design.export.tflm_files import write_c_array, write_header, write_sketch
 from hybridge.design.export.tflm_run import MicroInterpreter
@@ -72,6 +76,7 @@ class TflmReport(Frozen):
         calibration_images: Images that gave the ranges.
         agreement: With the float network, on the other images.
         device: What the sizes were checked against, or None.
+        by_profile: Time and energy by that device's profile; None where it does not know.
     """
 
     program: str
@@ -92,6 +97,7 @@ class TflmReport(Frozen):
     calibration_images: int
     agreement: Agreement | None
     device: str | None
+    by_profile: ByProfile | None = None
 
 
 @dataclass(frozen=True)
@@ -129,7 +135,8 @@ def export_tflm(
 
     Raises:
         ConfigError: The bundle has another shape, an operator or router cannot be translated, or
-            the device's memory is too small: names the layer and the bytes.
+            the device's memory is too small: names the layer and the bytes; or a hundred images
+            and more are answered otherwise too often, once all is written.
         MissingExtraError: ``tflite-micro`` is not installed.
         SignatureError: The images are not what the program takes.
     """
@@ -139,9 +146,12 @@ def export_tflm(
         _check_images(edge, held_out.pixels, least=1)
     on_step("ranges of the calibration images")
     made = _translated(edge, calibration, bits)
+    if device is not None:
+        # Before the interpreter, whose own arena ends where no board's does.
+        _check_memory(made, device, None)
     sizes = {name: _size(file, name) for name, file in made.files.items()}
     if device is not None:
-        check_limits("the base", made.files["base"], sizes["base"], device)
+        _check_memory(made, device, sizes["base"])
     folder, compared = Path(folder), None
     folder.mkdir(parents=True, exist_ok=True)
     if held_out is not None:
@@ -152,6 +162,8 @@ def export_tflm(
         compared = agreement(edge, answers, held_out.labels, made.scales)
     report = _report(edge, made, sizes, (bits, len(calibration)), compared, device)
     _write(folder, bundle.plan.class_names, edge, made, report)
+    if compared is not None:
+        check_agreement(compared, bits)
     return report
 
 
@@ -182,7 +194,7 @@ def _translated(edge: EdgeProgram, calibration: NDArray[np.uint8], bits: Bits) -
     base, logits = _base(edge, steps, bits)
     if not edge.has_score:
         return _Made({"base": base, "hybrid": base}, logits, (), None)
-    seen = _float_outputs(edge, calibration)
+    seen = float_outputs(edge.program, calibration, edge.outputs())
     parts = read_router(steps)
     step = logits.quantisation.step
     router = build_micro_router(parts, -LOGIT_LEVELS * step)
@@ -203,17 +215,19 @@ def _translated(edge: EdgeProgram, calibration: NDArray[np.uint8], bits: Bits) -
     return _Made(files, logits, layers, error)
 
 
+def _check_memory(made: _Made, device: Device, size: Size | None) -> None:
+    """Raise `ConfigError` where the base, or it and its router in C, do not fit a device."""
+    base = demand_of_base(made.files["base"], size)
+    check_limits(base, device)
+    if made.layers:
+        check_limits(demand_with_router(base, made.layers), device)
+
+
 def _base(edge: EdgeProgram, steps: Steps, bits: Bits) -> tuple[TFLiteFile, Value]:
     file = TFLiteFile(f"{edge.program.name}, by Hybridge")
     logits = translate(steps, file, LOGITS, bits)
     file.outputs.append(logits.tensor)
     return file, logits
-
-
-def _float_outputs(edge: EdgeProgram, images: NDArray[np.uint8]) -> dict[str, Array]:
-    session = float_session(str(edge.program.path))
-    names = edge.outputs()
-    return dict(zip(names, session.run(names, {edge.program.inputs[0].name: images}), strict=True))
 
 
 def _size(file: TFLiteFile, name: str) -> Size:
@@ -232,6 +246,7 @@ def _report(
     base, hybrid = sizes["base"], sizes["hybrid"]
     scale = made.layers[-1].gives if made.layers else None
     routed = scale is not None
+    macs = sum(layer.weights.size for layer in made.layers) if routed else None
     in_c: Size | None = None
     if routed:
         in_c = Size(flash_bytes=constant_bytes(made.layers), arena_bytes=scratch_bytes(made.layers))
@@ -247,7 +262,7 @@ def _report(
         hybrid_arena_percent=_share(
             hybrid.arena_bytes - base.arena_bytes if routed else None, base.arena_bytes
         ),
-        router_macs=sum(layer.weights.size for layer in made.layers) if routed else None,
+        router_macs=macs,
         router_error=made.error,
         threshold=edge.threshold if routed else None,
         threshold_integer=_threshold(edge, scale),
@@ -256,6 +271,7 @@ def _report(
         calibration_images=settings[1],
         agreement=compared,
         device=None if device is None else device.name,
+        by_profile=None if device is None else by_profile(edge, macs, device),
     )
 
 

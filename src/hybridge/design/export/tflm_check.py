@@ -1,5 +1,6 @@
 """Whether a network in integers fits its board, and still answers as it did."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,13 +12,18 @@ from numpy.typing import NDArray
 from hybridge.cost.device import Device
 from hybridge.design.export.c_source import for_one_input
 from hybridge.design.export.edge_program import SCORE, EdgeProgram
-from hybridge.design.export.float_session import float_session
+from hybridge.design.export.float_session import float_outputs, float_session
+from hybridge.design.export.integer_layers import IntegerLayer
 from hybridge.design.export.onnx_steps import LOGITS
+from hybridge.design.export.router_in_c import constant_bytes, layer_bytes, scratch_bytes
 from hybridge.design.export.tflite_file import Array, TFLiteFile
 from hybridge.design.export.tflm_run import MicroInterpreter
 from hybridge.errors import ConfigError
 from hybridge.plan.tensors import Frozen
 from hybridge.progress import track
+
+#: Shares that a network in integers is to reach, where at least so many images are compared.
+LEAST_COMPARED, LEAST_SAME_CLASS, LEAST_ROUTER_DECISIONS = 100, 0.9, 0.95
 
 
 class Size(Frozen):
@@ -61,32 +67,65 @@ class Agreement(Frozen):
     coverage_integer: float | None = None
 
 
-def check_limits(name: str, file: TFLiteFile, size: Size, device: Device) -> None:
-    """Raise `ConfigError` where a network does not fit; names the layer that takes the most."""
+@dataclass(frozen=True)
+class Demand:
+    """What something takes of a board, and which of its layers takes how much.
+
+    Attributes:
+        name: What messages call it, such as ``the base``.
+        sram_bytes: Of working memory.
+        flash_bytes: Of constants.
+        sram: Names of layers, and their bytes of working memory.
+        flash: Names of layers, and their bytes of constants.
+        help: What makes each of the two smaller.
+    """
+
+    name: str
+    sram_bytes: int
+    flash_bytes: int
+    sram: Sequence[tuple[str, int]]
+    flash: Sequence[tuple[str, int]]
+    help: tuple[str, str] = ("fewer channels or smaller images before it", "a smaller architecture")
+
+
+def demand_of_base(file: TFLiteFile, size: Size | None = None) -> Demand:
+    """Return what a base takes; without its size, what it takes at least."""
+    sram, flash = file.written_bytes(), file.weight_bytes()
+    if size is None:
+        least = max(needs for _, needs in sram), sum(needs for _, needs in flash)
+        size = Size(arena_bytes=least[0], flash_bytes=least[1])
+    return Demand("the base", size.arena_bytes, size.flash_bytes, sram, flash)
+
+
+def demand_with_router(base: Demand, layers: tuple[IntegerLayer, ...]) -> Demand:
+    """Return what a base and its router in C take; the layers are the router's."""
+    parts = layer_bytes(layers)
+    smaller = "a base of fewer classes, or a router of fewer units (router.hidden)"
+    return Demand(
+        "the base with its router in C",
+        base.sram_bytes + scratch_bytes(layers),
+        base.flash_bytes + constant_bytes(layers),
+        [(f"{name} of the router", scratch) for name, _, scratch in parts],
+        [(f"{name} of the router", flash) for name, flash, _ in parts],
+        (smaller, smaller),
+    )
+
+
+def check_limits(demand: Demand, device: Device) -> None:
+    """Raise `ConfigError` where something does not fit; names the layer that takes the most."""
     if device.memory is None:
         return
+    memory = device.memory
     limits = (
-        (
-            "SRAM",
-            size.arena_bytes,
-            device.memory.sram_bytes.value,
-            file.written_bytes(),
-            "fewer channels or smaller images before it",
-        ),
-        (
-            "flash",
-            size.flash_bytes,
-            device.memory.flash_bytes.value,
-            file.weight_bytes(),
-            "a smaller architecture",
-        ),
+        ("SRAM", demand.sram_bytes, memory.sram_bytes.value, demand.sram),
+        ("flash", demand.flash_bytes, memory.flash_bytes.value, demand.flash),
     )
-    for what, needs, has, by_layer, help_ in limits:
+    for (what, needs, has, by_layer), help_ in zip(limits, demand.help, strict=True):
         if needs > has:
             layer, most = max(by_layer, key=lambda pair: pair[1])
             raise ConfigError(
-                f"{name} needs {needs:,} bytes of {what}, {device.name} has {has:,.0f}; layer "
-                f"{layer!r} alone takes {most:,}: choose {help_}"
+                f"{demand.name} needs {needs:,} bytes of {what}, {device.name} has {has:,.0f}; "
+                f"layer {layer!r} alone takes {most:,}: choose {help_}"
             )
 
 
@@ -124,20 +163,15 @@ def answers_of_both(
         scales: Of the integers of its logits, and of its score where there is one.
     """
     interpreter = MicroInterpreter(content, "the hybrid")
-    session = float_session(str(edge.program.path))
     names = [LOGITS, SCORE][: len(scales)]
-    floats: list[list[Array]] = [[] for _ in names]
+    floats = float_outputs(edge.program, pixels, names)
     integers: list[list[Array]] = [[] for _ in names]
     for image in track(pixels, "in integers", total=len(pixels)):
-        for column, value in zip(
-            floats, session.run(names, {edge.program.inputs[0].name: image[None]}), strict=True
-        ):
-            column.append(value.reshape(-1))
         shifted = (image.astype(np.int16) - 128).astype(np.int8)
         for column, value in zip(integers, interpreter.run(shifted[None], len(names)), strict=True):
             column.append(value.reshape(-1))
     got = [np.array(column) * scale for column, scale in zip(integers, scales, strict=True)]
-    return Answers(tuple(map(np.array, floats)), tuple(got))
+    return Answers(tuple(floats[name] for name in names), tuple(got))
 
 
 def _router_scores(edge: EdgeProgram, logits: Array) -> Array:
@@ -186,3 +220,27 @@ def agreement(
             "coverage_integer": float(1 - sent[1].mean()),
         }
     )
+
+
+def check_agreement(found: Agreement, bits: int) -> None:
+    """Raise `ConfigError` where integers answer otherwise so often that they are of no use.
+
+    Args:
+        found: Of at least `LEAST_COMPARED` images; fewer prove nothing, and are let through.
+        bits: Of activations.
+    """
+    if found.images < LEAST_COMPARED:
+        return
+    finer = "give --activations int16, " if bits == 8 else ""
+    floors = (
+        ("the same class", found.same_class, LEAST_SAME_CLASS),
+        ("the same decision of the router", found.router_decisions, LEAST_ROUTER_DECISIONS),
+    )
+    for what, share, least in floors:
+        if share is not None and not share >= least:
+            raise ConfigError(
+                f"expected {what} in integers as in floating point on at least {least:.0%} of "
+                f"{found.images} images, got {share:.2%}: {finer}calibrate on more images "
+                "(--calibration) that are like those, or export with --target cortex-m; "
+                "report.json and answers.npz say more"
+            )

@@ -17,6 +17,7 @@ _METHODS = {
     "QUANTIZE": "AddQuantize",
     "RELU": "AddRelu",
     "RELU6": "AddRelu6",
+    "RESHAPE": "AddReshape",
     "STRIDED_SLICE": "AddStridedSlice",
 }
 _BYTES_PER_LINE = 16

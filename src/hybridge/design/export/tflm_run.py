@@ -16,6 +16,7 @@ from hybridge.errors import ConfigError, MissingExtraError
 
 _TOTAL = re.compile(r"Arena allocation total (\d+) bytes")
 _MISSING_OPERATOR = re.compile(r"op for builtin opcode '(\w+)'")
+_TOO_LARGE = re.compile(r"Failed to resize buffer. Requested: (\d+)")
 _MIB = 1024 * 1024
 #: Memory that is given to a network of ours, far more than a microcontroller has.
 _ARENA_BYTES = 16 * _MIB
@@ -29,7 +30,8 @@ class MicroInterpreter:
         name: What messages call it.
 
     Raises:
-        ConfigError: An operator has no kernel, or takes other numbers.
+        ConfigError: An operator has no kernel, or takes other numbers; or it needs more memory than
+            is given here, far more than a microcontroller has.
         MissingExtraError: ``tflite-micro`` is not installed.
     """
 
@@ -84,6 +86,13 @@ def _runtime() -> Any:
 
 def _told(name: str, messages: str) -> str:
     lines = [line.strip() for line in messages.splitlines() if line.strip()]
+    too_large = _TOO_LARGE.search(messages)
+    if too_large:
+        return (
+            f"{name} needs more than {int(too_large[1]):,} bytes at once, far above what "
+            f"microcontrollers have ({_ARENA_BYTES:,} are given here): choose fewer channels or "
+            "smaller images"
+        )
     missing = _MISSING_OPERATOR.search(messages)
     why = f"it has no kernel for {missing[1]}" if missing else (lines or ["no reason given"])[0]
     return (

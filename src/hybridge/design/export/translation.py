@@ -91,8 +91,21 @@ class Translation:
             return activation(low, high)
         return Quantisation((max(_ROOM * max(-low, high) / 32767, 1e-8),))
 
-    def output(self, step: Step, shape: Sequence[int], fixed: Quantisation | None = None) -> Value:
-        """Return a new tensor for what a step gives, by its range."""
+    def output(
+        self,
+        step: Step,
+        shape: Sequence[int],
+        fixed: Quantisation | None = None,
+        flattened: tuple[int, int, int] | None = None,
+    ) -> Value:
+        """Return a new tensor for what a step gives, by its range.
+
+        Args:
+            step: What gives it.
+            shape: With channels last and a batch of one.
+            fixed: What its integers mean, where its range is not to say so.
+            flattened: As of `Value`: that of what the step reads, where numbers keep their places.
+        """
         gate = GATES[self.bits] if step.fused == "HardSigmoid" else None
         low, high = self.steps.range(step.output)
         if self.readers.get(step.output) == {"HardSwish"}:
@@ -100,7 +113,7 @@ class Translation:
             low = max(low, SWISH_LEAST)
         quantisation = fixed or gate or self.range(low, high)
         tensor = self.file.tensor(step.name, shape, self.dtype, quantisation)
-        return Value(tensor, tuple(shape), quantisation)
+        return Value(tensor, tuple(shape), quantisation, flattened)
 
 
 Translate = Callable[[Translation, Step], "Value | Scaled"]

@@ -9,6 +9,8 @@ from hybridge.errors import ConfigError, DataError
 from hybridge.runtime.wire.frames import Frame, FrameReader, Kind, bitmap, fragments, of_bitmap
 from hybridge.runtime.wire.serial import SerialAsk, SerialReply, reply_of
 
+_NUMBERS = 65536
+
 
 @dataclass(frozen=True, slots=True)
 class Patience:
@@ -35,11 +37,13 @@ class Asker:
 
     Args:
         ask: What is asked.
-        request: Its number, 0 to 65535; another one than that of the ask before.
+        request: Its number, 0 to 65535; another one than that of the ask before. Where the gateway
+            knows it of an ask of before, as after a reset, the next one is taken.
         now_ms: When it begins.
         patience: How it repeats itself; None for the defaults.
 
     Attributes:
+        request: Its number now: the next ask is to take one behind it.
         reply: What came of it, or None: still nothing, or nothing in time.
         has_ended: Whether there is a reply, or no hope of one: the device then answers itself.
 
@@ -52,22 +56,17 @@ class Asker:
         self.reply: SerialReply | None = None
         self.has_ended = False
         self._patience = patience or Patience()
-        self._request = request
-        self._message = ask.to_bytes(request)
-        self._fragments = fragments(self._message, ask.frame_bytes)
+        self._ask = ask
+        self._ask_as(request)
         self._reader = FrameReader()
         self._due_ms = now_ms + ask.left_ms
-        self._held: set[int] = set()
-        self._replies: dict[int, bytes] = {}
-        self._reply_count = 0
         self._tries = 0
         self._silent_since_ms = now_ms
-        self._is_due = True  # something is to be said at once
 
     def receive(self, data: bytes, now_ms: float) -> None:
         """Take bytes from the line, in whatever pieces."""
         for frame in self._reader.read(data):
-            if not self.has_ended and frame.request == self._request:
+            if not self.has_ended and frame.request == self.request:
                 self._take(frame, now_ms)
 
     def poll(self, now_ms: float) -> bytes:
@@ -89,6 +88,16 @@ class Asker:
         if not burst:
             return self._have()
         return b"".join(self._fragment(number, number == burst[-1]) for number in burst)
+
+    def _ask_as(self, request: int) -> None:
+        """Begin to send the ask under a number."""
+        self.request = request
+        self._message = self._ask.to_bytes(request)
+        self._fragments = fragments(self._message, self._ask.frame_bytes)
+        self._held: set[int] = set()
+        self._replies: dict[int, bytes] = {}
+        self._reply_count = 0
+        self._is_due: bool = True  # something is to be said at once
 
     def _take(self, frame: Frame, now_ms: float) -> None:
         if frame.kind == Kind.HELD:
@@ -121,17 +130,18 @@ class Asker:
         message = b"".join(self._replies[number] for number in range(self._reply_count))
         try:
             self.reply = reply_of(message, self._message)
-        except DataError:  # a damaged fragment got through, or it is the reply to something else
-            self._replies, self._reply_count = {}, 0
+        except DataError:
+            # It answers what was asked under this number before a reset, or is damaged.
+            self._ask_as((self.request + 1) % _NUMBERS)
             return
         self.has_ended = True
 
     def _fragment(self, number: int, please: bool) -> bytes:
         body = self._fragments[number]
         count = len(self._fragments)
-        return Frame(Kind.ASK, self._request, number, count, body, please).to_wire()
+        return Frame(Kind.ASK, self.request, number, count, body, please).to_wire()
 
     def _have(self) -> bytes:
         count = self._reply_count
         body = bitmap(self._replies, count)
-        return Frame(Kind.HAVE, self._request, 0, count, body).to_wire()
+        return Frame(Kind.HAVE, self.request, 0, count, body).to_wire()

@@ -19,9 +19,6 @@ from hybridge.runtime.wire.frames import MAX_FRAME_BYTES, MIN_FRAME_BYTES
 
 Array = np.ndarray[Any, Any]
 
-#: Leading bytes of a program's sha256 that an ask names it by.
-PROGRAM_BYTES = 8
-
 _ASK = struct.Struct("<BBHI8sfi")
 _REPLY = struct.Struct("<BBHHHHfi")
 _CRC = struct.Struct("<I")
