@@ -57,6 +57,7 @@ class Asker:
         self.has_ended = False
         self._patience = patience or Patience()
         self._ask = ask
+        self._is_due = True
         self._ask_as(request)
         self._reader = FrameReader()
         self._due_ms = now_ms + ask.left_ms
@@ -97,7 +98,7 @@ class Asker:
         self._held: set[int] = set()
         self._replies: dict[int, bytes] = {}
         self._reply_count = 0
-        self._is_due: bool = True  # something is to be said at once
+        self._is_due = True  # something is to be said at once
 
     def _take(self, frame: Frame, now_ms: float) -> None:
         if frame.kind == Kind.HELD:
