@@ -1,5 +1,6 @@
 """A recipe of a supernet: its faults, and its weights found again."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ from hybridge.design.nets.ofa_names import ofa_prefixes
 from hybridge.design.supernet.shrink import supernet_of
 from hybridge.errors import ConfigError, DataError
 from hybridge.recipes.load import load_recipe, validate
+from hybridge.recipes.pair_schema import PairRecipe
 from hybridge.recipes.supernet import (
+    WEIGHTS,
     check,
     find_supernet,
     load_supernet,
@@ -24,6 +27,7 @@ from hybridge.recipes.supernet import (
 from hybridge.recipes.supernet_schema import SupernetRecipe
 from hybridge.recipes.supernet_summary import summarise
 
+SHIPPED = Path("recipes/small_supernet.safetensors")
 PHASES = [
     {"name": "full", "epochs": 1},
     {"name": "widths", "epochs": 1, "expansions": [2, 3, 4], "sort_channels": True},
@@ -160,3 +164,16 @@ def test_a_recipe_without_weights_has_the_hash_that_it_always_had() -> None:
     shipped = load_recipe(SupernetRecipe, Path("recipes/small_supernet.yaml"))
     assert run_hash(shipped).startswith("6a115fb2fc84c227")
     assert run_hash(recipe(weights="a.pth")) != run_hash(recipe(weights="b.pth"))
+
+
+@pytest.mark.parametrize("name", ["cifar10_pairs", "cifar10_microcontroller"])
+def test_the_supernet_that_is_shipped_is_taken_by_recipes_that_search_it(
+    name: str, tmp_path: Path
+) -> None:
+    searching = load_recipe(PairRecipe, Path(f"recipes/{name}.yaml")).supernet
+    assert searching.name == load_recipe(SupernetRecipe, SHIPPED.with_suffix(".yaml")).name
+    shutil.copy(SHIPPED, tmp_path / WEIGHTS)
+    network = load_supernet(searching, tmp_path)
+    logits = network(torch.zeros(1, 32, 32, 3, dtype=torch.uint8))
+    assert logits.shape == (1, 10)
+    assert bool(torch.isfinite(logits).all())
