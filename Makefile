@@ -10,7 +10,7 @@ PROTO := src/hybridge/runtime/wire/oip.proto
 PROTO_TOOLS := grpcio-tools==1.66.2 setuptools==80.9.0
 # `pairs` trains for hours, and is run by itself. Others have targets of their own.
 OWN_TARGETS := fuzz faults field policies throughput interoperation memory microcontroller
-NO_BENCHMARKS := $(patsubst %,benchmarks/%.py,common pairs $(OWN_TARGETS))
+NO_BENCHMARKS := $(patsubst %,benchmarks/%.py,common outside pairs $(OWN_TARGETS))
 BENCHMARKS := $(filter-out $(NO_BENCHMARKS),$(wildcard benchmarks/*.py))
 # What the field test and policies are shown with.
 PAIR := runs/cifar10-resnet

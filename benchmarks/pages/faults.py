@@ -14,8 +14,8 @@ _NAMES = (
 )
 
 
-def write_page(target: Path, tallies: Mapping[str, Tally]) -> None:
-    """Write the page; ``tallies`` are by the fault's name."""
+def write_page(target: Path, tallies: Mapping[str, Tally], machine: Mapping[str, float]) -> None:
+    """Write the page; ``tallies`` are by the fault's name, ``machine`` is that of `outside`."""
     rows = [[name, *cells(tally)] for name, tally in tallies.items()]
     target.write_text(f"""# Faults
 
@@ -33,8 +33,11 @@ the way out. Written by `benchmarks/faults.py`; the same runs are `make test-slo
 - **wrong**: neither the edge's own for that input, where it is marked as the edge's, nor the
   cloud's own, where it is marked as the cloud's.
 - **late**: more than {GRACE_MS:g} ms after the deadline; **latest** is the last of all answers,
-  after its deadline (negative: before it). **jitter** is how late a thread that sleeps for a
-  millisecond wakes at the same time: what the machine itself does to whoever waits.
+  after its deadline (negative: before it). **jitter** is how late a thread of the edge's process
+  that sleeps for a millisecond wakes at the same time.
+- **The machine's own**: a process of its own that did nothing but sleep, a millisecond at a time,
+  woke {machine["p50_ms"]:.2f} ms late in the median over the whole run, one time in a thousand
+  {machine["p999_ms"]:.1f} ms, and {machine["p100_ms"]:.1f} ms at worst.
 - **added**: the median of what a request takes once the cloud is left alone, less what the same
   input takes in a runtime without a cloud.
 - **recovered**: from the fault's end to the beginning of the first request that the cloud answered.
