@@ -18,6 +18,7 @@ from hybridge.design.export.onnx_steps import LOGITS
 from hybridge.design.export.router_in_c import constant_bytes, layer_bytes, scratch_bytes
 from hybridge.design.export.tflite_file import Array, TFLiteFile
 from hybridge.design.export.tflm_run import MicroInterpreter
+from hybridge.design.export.translation import Bits
 from hybridge.errors import ConfigError
 from hybridge.plan.tensors import Frozen
 from hybridge.progress import track
@@ -85,16 +86,20 @@ class Demand:
     flash_bytes: int
     sram: Sequence[tuple[str, int]]
     flash: Sequence[tuple[str, int]]
-    help: tuple[str, str] = ("fewer channels or smaller images before it", "a smaller architecture")
+    help: tuple[str, str]
 
 
-def demand_of_base(file: TFLiteFile, size: Size | None = None) -> Demand:
-    """Return what a base takes; without its size, what it takes at least."""
+def demand_of_base(file: TFLiteFile, bits: Bits, size: Size | None = None) -> Demand:
+    """Return what a base with activations of so many bits takes; without its size, at least."""
     sram, flash = file.written_bytes(), file.weight_bytes()
     if size is None:
         least = max(needs for _, needs in sram), sum(needs for _, needs in flash)
         size = Size(arena_bytes=least[0], flash_bytes=least[1])
-    return Demand("the base", size.arena_bytes, size.flash_bytes, sram, flash)
+    smaller = "fewer channels or smaller images before it"
+    if bits == 16:
+        smaller = f"activations of 8 bits (--activations int8), or {smaller}"
+    help_ = smaller, "a smaller architecture"
+    return Demand("the base", size.arena_bytes, size.flash_bytes, sram, flash, help_)
 
 
 def demand_with_router(base: Demand, layers: tuple[IntegerLayer, ...]) -> Demand:
