@@ -71,6 +71,15 @@ def test_an_answer_comes_at_the_deadline_whatever_the_transport_does(bundle):
         assert answer.asked
 
 
+def test_without_a_deadline_a_transport_has_its_own_time_and_no_more(bundle):
+    with Stuck() as cloud, EdgeRuntime(bundle, cloud, breaker=PATIENT) as edge:
+        cloud.timeout_ms = 50.0
+        answers = [edge.predict(IMAGE) for _ in range(2)]
+    assert {answer.source for answer in answers} == {"edge"}
+    assert {"did not come back within the 50 ms" in answer.failure for answer in answers} == {True}
+    assert all(50 <= answer.latency_ms < 10_000 for answer in answers)
+
+
 def test_where_no_thread_can_be_started_the_edge_answers(bundle, monkeypatch):
     replies = iter((TransportError("away"), Reply({"logits": np.array([[0, 0, 9]], np.float32)})))
 

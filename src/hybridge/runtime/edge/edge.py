@@ -315,18 +315,20 @@ class EdgeRuntime(Closing):
     def _send(self, cloud: Transport, message: Message, within_ms: float | None) -> Reply:
         """Send, and be back in time whatever the transport does.
 
-        A transport cancels its own call when time is up. One that does not come back then, for
-        whatever reason, holds up nobody: its thread is left to it, and what it brings is not used.
+        A transport cancels its own call when time is up, its own time where it is given none. One
+        that does not come back then, for whatever reason, holds up nobody: its thread is left to
+        it, and what it brings is not used.
         """
-        if within_ms is None or not self._is_on_time:
+        most_ms = getattr(cloud, "timeout_ms", None) if within_ms is None else within_ms
+        if most_ms is None or not self._is_on_time:
             return cloud.send(message, within_ms)
         try:
             return self._couriers.call(
-                lambda: cloud.send(message, within_ms), (within_ms + _OVERDUE_MS) / 1e3
+                lambda: cloud.send(message, within_ms), (most_ms + _OVERDUE_MS) / 1e3
             )
         except OverdueError as error:
             raise LateError(
-                f"the transport did not come back within the {within_ms:.0f} ms it was given"
+                f"the transport did not come back within the {most_ms:.0f} ms it had"
             ) from error
 
     def _unasked(self, why: str, cloud_failed: bool = False) -> Failed:
