@@ -109,7 +109,7 @@ def _section(rows: list[Row]) -> str:
     return f"""## Interoperation
 
 ```bash
-python benchmarks/interoperation.py --page docs/results/throughput.md
+make throughput
 ```
 
 One ONNX file behind either server, and every input sent there, one by one. KServe's server knows

@@ -145,7 +145,7 @@ def _section(found: list[Row], readings: np.ndarray, came: int, requests: int) -
     return f"""## Memory over {requests:,} requests
 
 ```bash
-python benchmarks/memory.py --page docs/results/throughput.md
+make throughput
 ```
 
 `hybridge serve` and an edge that keeps a decision log, {LANES} requests at once of 12 KiB each, all
