@@ -218,6 +218,22 @@ def test_what_an_asker_cannot_do_is_told():
         Patience(tries=0)
 
 
+def begun_in_c(c_end, ask, patience, request, now_ms):
+    """Begin an ask in C, and return what holds it to all that Python sends, and lets it hear."""
+    words = [ask.frame_bytes, patience.window, int(patience.retry_ms), patience.tries, request]
+    words += [int(ask.form), int(ask.wants), ask.scale, ask.zero_point, ask.left_ms, now_ms]
+    assert c_end.call("begin", *words, PROGRAM.hex(), ask.payload.hex()) == "1"
+
+    def also(now_ms, sent, heard):
+        spoken = b""
+        while frame := from_hex(c_end.call("poll", now_ms)):
+            spoken += frame
+        assert spoken == sent
+        assert c_end.call("receive", now_ms + 10, to_hex(heard)) == "ok"
+
+    return also
+
+
 @pytest.mark.parametrize("seed", range(12))
 def test_c_sends_what_python_sends(seed, c_end):
     """Both hear the same, also what is damaged: their bytes and what they make of it are equal."""
@@ -227,17 +243,7 @@ def test_c_sends_what_python_sends(seed, c_end):
     payload = rng.randbytes(rng.randrange(1, 500))
     ask = ask_for(payload, rng.choice([150, 5000]), wants, rng.choice([48, 64, 300]))
     request = rng.choice([0, 1, 65535])
-    words = [ask.frame_bytes, patience.window, patience.retry_ms, patience.tries, request]
-    words += [int(ask.form), int(wants), ask.scale, ask.zero_point, ask.left_ms, 0]
-    assert c_end.call("begin", *words, PROGRAM.hex(), payload.hex()) == "1"
-
-    def also(now_ms, sent, heard):
-        spoken = b""
-        while frame := from_hex(c_end.call("poll", now_ms)):
-            spoken += frame
-        assert spoken == sent
-        assert c_end.call("receive", now_ms + 10, to_hex(heard)) == "ok"
-
+    also = begun_in_c(c_end, ask, patience, request, 0)
     line = Exchange(Desk(), told, Disturber(0.01, rng.choice([0.05, 0.6]), seed), cloud_ms=80)
     asker = Asker(ask, request, 0, patience)
     line.run(asker, also)
@@ -258,17 +264,7 @@ def test_a_device_that_was_reset_asks_under_the_next_number(c_end):
     line = Exchange(Desk(), last)
     before, ask = (ask_for(bytes(300) + end, wants=Wants.INT8) for end in (b"\3", b"\5"))
     line.run(Asker(before, 65535, 0, PATIENCE))
-    words = [ask.frame_bytes, PATIENCE.window, int(PATIENCE.retry_ms), PATIENCE.tries, 65535]
-    words += [int(ask.form), int(ask.wants), ask.scale, ask.zero_point, ask.left_ms, line.now_ms]
-    assert c_end.call("begin", *words, PROGRAM.hex(), ask.payload.hex()) == "1"
-
-    def also(now_ms, sent, heard):
-        spoken = b""
-        while frame := from_hex(c_end.call("poll", now_ms)):
-            spoken += frame
-        assert spoken == sent
-        assert c_end.call("receive", now_ms + 10, to_hex(heard)) == "ok"
-
+    also = begun_in_c(c_end, ask, PATIENCE, 65535, line.now_ms)
     began_ms, asker = line.now_ms, Asker(ask, 65535, line.now_ms, PATIENCE)
     line.run(asker, also)
     assert (asker.reply.label, asker.request) == (5, 0)
