@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hybridge.cli.output import check_folder, show_facts
+from hybridge.cli.output import check_folder, check_used, show_facts
 from hybridge.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 #: Where integers decide as floating point less often than this, it is said what helps.
 _MOST_DECISIONS = 0.99
 
-_CALIBRATION = 256
+#: Parameters that integers alone have use for.
+_OF_INTEGERS = ("calibration", "activations")
 
 
 class Target(StrEnum):
@@ -40,6 +41,7 @@ class Activations(StrEnum):
 
 
 def export(
+    context: typer.Context,
     bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="The bundle's folder.")],
     target: Annotated[
         Target,
@@ -64,23 +66,20 @@ def export(
         typer.Option(min=1, help="Images to compare on.", show_default="1000, or 100 in QEMU"),
     ] = None,
     calibration: Annotated[
-        int | None,
+        int,
         typer.Option(
-            min=1,
-            help="Of tflm, images before those that give the ranges; at most half of all.",
-            show_default=str(_CALIBRATION),
+            min=1, help="Of tflm, images before those that give the ranges; at most half of all."
         ),
-    ] = None,
+    ] = 256,
     device: Annotated[
         str, typer.Option(help="Whose memory limits the size: a preset, or a .json file.")
     ] = "stm32f746",
     activations: Annotated[
-        Activations | None,
+        Activations,
         typer.Option(
-            help="Of tflm, bits between layers: 16 decides as floats do, 8 takes half the memory.",
-            show_default="int16",
+            help="Of tflm, bits between layers: 16 decides as floats do, 8 takes half the memory."
         ),
-    ] = None,
+    ] = Activations.INT16,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Write a base and its router for a microcontroller.
@@ -99,10 +98,11 @@ def export(
     from hybridge.cost.device import device_named
     from hybridge.plan.bundle import load_bundle
 
-    if target is Target.CORTEX_M and (calibration is not None or activations is not None):
-        raise ConfigError(
-            "--calibration and --activations are of integers, and --target cortex-m is in floating "
-            "point: leave them out, or give --target tflm"
+    if target is Target.CORTEX_M:
+        check_used(
+            context,
+            _OF_INTEGERS,
+            "are of integers, and --target cortex-m is in floating point; give --target tflm",
         )
     folder = out or bundle.with_name(f"{bundle.name}-{target}")
     check_folder("--out", folder)
@@ -111,7 +111,7 @@ def export(
     report: BaseModel
     if target is Target.TFLM:
         bits: Bits = 8 if activations is Activations.INT8 else 16
-        counts = (calibration or _CALIBRATION, images or 1000)
+        counts = (calibration, images or 1000)
         tflm = _export_tflm(loaded, folder, opened, counts, device_named(device), bits)
         report, facts = tflm, _tflm_facts(tflm)
     else:

@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 from rich.console import Console, RenderableType
@@ -13,6 +13,9 @@ from rich.table import Table
 from rich.text import Text
 
 from hybridge.errors import ConfigError
+
+if TYPE_CHECKING:
+    from typer import Context
 
 #: Columns of what is printed into a file or a pipe.
 _PIPE_WIDTH = 120
@@ -66,3 +69,12 @@ def check_folder(option: str, folder: Path) -> None:
 def join(names: Sequence[str]) -> str:
     """Return names as one would say them: ``a``, ``a and b``, ``a, b and c``."""
     return " and ".join(part for part in (", ".join(names[:-1]), *names[-1:]) if part)
+
+
+def check_used(context: "Context", names: tuple[str, ...], why: str) -> None:
+    """Raise `ConfigError` for given options without effect, rather than leave them out unsaid."""
+    sources = ((name, context.get_parameter_source(name)) for name in names)
+    given = [name for name, source in sources if source is not None and source.name != "DEFAULT"]
+    if given:
+        options = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise ConfigError(f"{options}: such options {why}; leave them out")

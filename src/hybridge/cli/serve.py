@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hybridge.cli.output import show_json
+from hybridge.cli.output import check_used, show_json
 from hybridge.cli.trust import Insecure, TokenFile, TrustedKeys, access_of
 from hybridge.errors import ConfigError
 
@@ -108,7 +108,7 @@ def serve(
     upkeep = Upkeep(load, watched, keep_old_s, metrics_port, metrics_host, slow_ms)
     access = access_of(tls_cert, tls_key, client_ca, token_file, insecure)
     if engine == "local":
-        _check_used(context, _RAY_ONLY, "are for --engine ray")
+        check_used(context, _RAY_ONLY, "are for --engine ray")
         from hybridge.runtime.cloud import serve as process
 
         access.check_host(host)
@@ -119,7 +119,7 @@ def serve(
     elif engine == "ray":
         from hybridge.runtime.cloud.ray import OnRay, serve_on_ray
 
-        _check_used(
+        check_used(
             context,
             _LOCAL_ONLY,
             "do nothing with --engine ray: Ray's proxies listen at every address, bundles are read "
@@ -142,15 +142,6 @@ def serve(
         )
     else:
         raise ConfigError(f"expected --engine local or ray, got {engine!r}")
-
-
-def _check_used(context: typer.Context, names: tuple[str, ...], why: str) -> None:
-    """Raise `ConfigError` for given options without effect, rather than leave them out unsaid."""
-    sources = ((name, context.get_parameter_source(name)) for name in names)
-    given = [name for name, source in sources if source is not None and source.name != "DEFAULT"]
-    if given:
-        options = ", ".join(f"--{name.replace('_', '-')}" for name in given)
-        raise ConfigError(f"{options}: such options {why}; leave them out")
 
 
 def _check_for_ray(access: "Access", port: int) -> None:
