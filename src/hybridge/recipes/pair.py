@@ -3,6 +3,7 @@
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import torch
@@ -19,7 +20,7 @@ from hybridge.design.store import Store
 from hybridge.design.supernet.costs import footprint, router_layers
 from hybridge.design.supernet.evaluate import Answers, Evaluator, Images, answers_of
 from hybridge.design.supernet.limits import Amounts, Costs, Limits
-from hybridge.design.supernet.pairs import Pair, PairPoint, PairProblem, Part
+from hybridge.design.supernet.pairs import Judge, Pair, PairPoint, PairProblem, Part
 from hybridge.design.supernet.sides import GivenNetwork, Side, Subnets
 from hybridge.design.train.outputs import keep_outputs
 from hybridge.design.train.processes import own_device
@@ -47,8 +48,7 @@ class Found:
         method: How it was found.
         number: Tells several of one method apart, from 1.
         pair: Which.
-        point: How it does on the validation images, as the method judges.
-        agreement: The same under the agreement oracle.
+        agreement: How it does on the validation images under the agreement oracle.
         confidence: The same where what the base is least sure of is sent, as much as the limit
             allows.
         macs_m: Mean multiply-accumulates of an input, in millions, router included.
@@ -62,7 +62,6 @@ class Found:
     method: Method
     number: int
     pair: Pair
-    point: PairPoint
     agreement: PairPoint
     confidence: PairPoint
     macs_m: float
@@ -70,6 +69,12 @@ class Found:
     kept: Amounts
     sent: Amounts
     result: SearchResult[Trial[Pair]] | None = None
+
+    @property
+    def point(self) -> PairPoint:
+        """How it does as the method judges."""
+        by_confidence = JUDGES.get(self.method) == "confidence"
+        return self.confidence if by_confidence else self.agreement
 
 
 @dataclass(frozen=True)
@@ -258,15 +263,15 @@ class _Searches:
         result: SearchResult[Trial[Pair]] | None = None,
     ) -> Found:
         pair, answers = trial.candidate, self._answers(problem, trial)
-        point = problem.point(trial, answers)
+        points = {judge: problem.point(trial, answers, judge) for judge in get_args(Judge)}
+        point = points[problem.judge]
         return Found(
             problem.costs.limits,
             method,
             number,
             pair,
-            point,
-            problem.point(trial, answers, "agreement"),
-            problem.point(trial, answers, "confidence"),
+            points["agreement"],
+            points["confidence"],
             self._macs_m(problem, pair, point.query_rate),
             problem.costs.allow(point.costs),
             problem.kept(pair),

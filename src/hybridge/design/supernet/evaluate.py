@@ -165,8 +165,8 @@ def answers_of(logits: Tensor) -> Answers:
     """Return what logits ``(n, K)`` answer; raises `DataError` where they are not finite."""
     if not bool(torch.isfinite(logits).all()):
         raise DataError(
-            "a subnet gives numbers that are not finite; was the supernet trained, and did it not "
-            "diverge?"
+            "a network gives numbers that are not finite; was it, or its supernet, trained, and "
+            "did that not diverge?"
         )
     answers = np.empty(len(logits), ANSWER)
     answers["label"] = logits.argmax(1).numpy()
