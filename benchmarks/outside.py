@@ -7,12 +7,13 @@
 import json
 import subprocess
 import sys
-import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
-import numpy as np
+sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
+
+from outages.machine import Jitter
 
 
 @contextmanager
@@ -29,15 +30,10 @@ def machine_jitter() -> Iterator[dict[str, float]]:
 
 
 def main() -> None:
-    ended = threading.Event()
-    threading.Thread(target=lambda: (sys.stdin.read(), ended.set()), daemon=True).start()
-    late_ms = []
-    while not ended.is_set():
-        began_s = time.perf_counter()
-        time.sleep(1e-3)
-        late_ms.append((time.perf_counter() - began_s) * 1e3 - 1)
-    shares = np.quantile(late_ms, [0.5, 0.999, 1.0])
-    print(json.dumps(dict(zip(("p50_ms", "p999_ms", "p100_ms"), shares.tolist(), strict=True))))
+    with Jitter() as jitter:
+        sys.stdin.read()
+    figures = ("p50_ms", "p999_ms", "p100_ms")
+    print(json.dumps({name: getattr(jitter, name) for name in figures}))
 
 
 if __name__ == "__main__":

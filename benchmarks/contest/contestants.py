@@ -16,6 +16,7 @@ from typing import Any, Literal
 import numpy as np
 from contest.processes import cpu_s, family
 
+from hybridge.runtime.wire import oip
 from hybridge.runtime.wire import oip_pb2 as pb
 
 _HERE = Path(__file__).resolve().parent
@@ -202,11 +203,11 @@ class Standing:
 
     def _check(self, logits: np.ndarray[Any, np.dtype[np.float32]]) -> None:
         said = self._answer.read_bytes()
-        if self.contestant.form != "pixels":
-            (said,) = pb.ModelInferResponse.FromString(said).raw_output_contents
-        if not np.allclose(
-            np.frombuffer(said, np.float32), logits.ravel(), rtol=_TOLERANCE, atol=_TOLERANCE
-        ):
+        if self.contestant.form == "pixels":
+            answer = np.frombuffer(said, np.float32).reshape(logits.shape)
+        else:
+            answer = oip.from_response(pb.ModelInferResponse.FromString(said)).tensors["logits"]
+        if not np.allclose(answer, logits, rtol=_TOLERANCE, atol=_TOLERANCE):
             raise ValueError(f"{self.contestant.name} answers otherwise than the session alone")
 
     def _settle(self) -> None:

@@ -36,6 +36,11 @@ class Jitter:
         return float(np.median(self._over_ms))
 
     @property
+    def p999_ms(self) -> float:
+        """The overshoot that one in a thousand is above."""
+        return float(np.quantile(self._over_ms, 0.999))
+
+    @property
     def p100_ms(self) -> float:
         """Largest overshoot."""
         return max(self._over_ms)
