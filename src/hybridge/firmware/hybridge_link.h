@@ -109,7 +109,8 @@ typedef struct {
 } hybridge_link;
 
 /* Gets ready. `first_request` is the number of the first ask; one that differs from start to start
- * saves a round trip where the gateway still knows an ask of before. Returns whether the settings can be used. */
+ * saves a round trip where the gateway still knows an ask of before. Returns whether the settings
+ * can be used. */
 bool hybridge_link_init(hybridge_link *link, const hybridge_link_settings *settings,
                         uint16_t first_request);
 

@@ -50,7 +50,7 @@ def check_tools() -> None:
 
 
 def _check_library() -> None:
-    """Raise `ConfigError` where the compiler has no C library for the board."""
+    """Raise `MissingToolError` where the compiler has no C library for the board."""
     command = ["arm-none-eabi-gcc", "-fsyntax-only", "-xc", "-"]
     done = subprocess.run(command, input="#include <math.h>\n", capture_output=True, text=True)
     if done.returncode != 0:

@@ -66,9 +66,8 @@ class Journal:
         held = [] if pictures is None else self._held(values[self._input][0], pictures.keep)
 
         def write() -> None:
-            image = None
-            for pixels in held[:1]:
-                image = None if pictures is None else pictures.add(pixels)
+            pixels = held[:1]  # a copy: others may push them out meanwhile
+            image = pictures.add(pixels[0]) if pictures is not None and pixels else None
             self._log.append(
                 decision, time_s, label, edge_label=edge_label, truth=truth, image=image
             )
