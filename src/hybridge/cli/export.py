@@ -102,7 +102,7 @@ def export(
         check_used(
             context,
             _OF_INTEGERS,
-            "are of integers, and --target cortex-m is in floating point; give --target tflm",
+            "are for --target tflm, while --target cortex-m is in floating point",
         )
     folder = out or bundle.with_name(f"{bundle.name}-{target}")
     check_folder("--out", folder)
