@@ -429,15 +429,20 @@ def test_a_device_needs_no_torch(bundle):
 
 
 def test_the_runtime_adds_less_than_100_microseconds(plan):
+    """In the median of a round, in the best of ten: other processes only ever add."""
     runtime = runtime_of(with_threshold(plan, NEVER))
     session = ProgramSession(plan.programs["base"])
     batch = {"pixels": IMAGE[None]}
-    bare_s, whole_s = [], []
-    for _ in range(500):
-        began = time.perf_counter()
-        session.run(batch)
-        between = time.perf_counter()
-        runtime.predict(IMAGE)
-        bare_s.append(between - began)
-        whole_s.append(time.perf_counter() - between)
-    assert np.median(whole_s) - np.median(bare_s) < 100e-6
+
+    def added_s():
+        bare_s, whole_s = [], []
+        for _ in range(100):
+            began = time.perf_counter()
+            session.run(batch)
+            between = time.perf_counter()
+            runtime.predict(IMAGE)
+            bare_s.append(between - began)
+            whole_s.append(time.perf_counter() - between)
+        return np.median(whole_s) - np.median(bare_s)
+
+    assert min(added_s() for _ in range(10)) < 100e-6
