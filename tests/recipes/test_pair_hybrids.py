@@ -5,8 +5,11 @@ import pytest
 from hybridge.design.supernet.limits import Limits
 from hybridge.design.supernet.pairs import Pair
 from hybridge.design.supernet.sides import Given
-from hybridge.recipes.pair_hybrids import folder_name, spending_coverage
-from tiny_search import opened
+from hybridge.recipes import pair_hybrids
+from hybridge.recipes.pair import run
+from hybridge.recipes.pair_hybrids import Job, folder_name, make_hybrids, spending_coverage
+from hybridge.recipes.pair_summary import hybrids_summary
+from tiny_search import opened, write_images, write_supernet
 
 
 def found(base="b", global_="g", rate=0.4, kept=1.0, sent=4.0, **limits):
@@ -25,11 +28,18 @@ def found(base="b", global_="g", rate=0.4, kept=1.0, sent=4.0, **limits):
 
 def test_another_pair_has_another_folder():
     """So that a longer search does not go on from checkpoints of other networks."""
-    names = {folder_name(found(), "rb", 0), folder_name(found(base="c"), "rb", 0)}
-    names |= {folder_name(found(global_="h"), "rb", 0), folder_name(found(), "r", 0)}
-    assert len(names) == 4
-    assert folder_name(found(), "rb", 0) == folder_name(found(), "rb", 0)
-    assert all(name.startswith("macs_m-2/smallest-and-largest-1-") for name in names)
+    jobs = [
+        Job(Pair(Given(base), Given(global_)), mode, seed)
+        for base, global_, mode, seed in (
+            ("b", "g", "rb", 0),
+            ("c", "g", "rb", 0),
+            ("b", "h", "rb", 0),
+            ("b", "g", "r", 0),
+            ("b", "g", "rb", 1),
+        )
+    ]
+    assert len({folder_name(job) for job in jobs}) == 5
+    assert folder_name(jobs[0]) == folder_name(Job(Pair(Given("b"), Given("g")), "rb", 0))
 
 
 @pytest.mark.parametrize(
@@ -55,3 +65,48 @@ def test_routers_are_fitted_on_the_same_images_in_every_mode():
     assert {str(each.data.router) for each in made.values()} == {str(recipe.hybrid.router_images)}
     assert made["r"].data.train is None
     assert made["rb"].data.train == recipe.supernet.data.train
+
+
+@pytest.fixture
+def ends_made(tmp_path, monkeypatch):
+    """Makes hybrids of the smallest and the largest network, under two limits."""
+    monkeypatch.setenv("HYBRIDGE_CACHE", str(tmp_path / "cache"))
+    write_images(tmp_path)
+
+    def make(**changes):
+        recipe = opened(
+            search__methods=["pair", "smallest + largest"],
+            search__limits=[{"macs_m": 3.5}, {"macs_m": 4}],
+            **changes,
+        )
+        folder = tmp_path / f"run-{recipe.search.workers}" / recipe.name
+        write_supernet(recipe, folder)
+        return make_hybrids(run(recipe, tmp_path, folder), tmp_path, folder)
+
+    return make
+
+
+def test_a_pair_that_stands_under_two_limits_is_made_once(ends_made, monkeypatch):
+    folders = []
+
+    def counted(recipe, root, folder, **options):
+        folders.append(folder.name)
+        return hybrids_run(recipe, root, folder, **options)
+
+    hybrids_run = pair_hybrids.hybrids.run
+    monkeypatch.setattr(pair_hybrids.hybrids, "run", counted)
+    made = ends_made()
+    one, other = (each for each in made.hybrids if each.found.method == "smallest + largest")
+    assert one.evaluation is other.evaluation
+    assert one.coverage > other.coverage
+    assert len(one.points("router", False)) == len(other.points("router", False)) == 1
+    again = folder_name(made.hybrids[0].job)  # for the bundle
+    assert len(folders) == len({each.job for each in made.hybrids}) + 1
+    assert folders[-1] == again
+
+
+@pytest.mark.slow
+def test_two_workers_of_ray_make_the_hybrids_that_one_process_makes(ends_made):
+    pytest.importorskip("ray")
+    here, elsewhere = (hybrids_summary(ends_made(search__workers=workers)) for workers in (0, 2))
+    assert here == elsewhere

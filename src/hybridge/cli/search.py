@@ -19,7 +19,9 @@ def search(
     ] = False,
     workers: Annotated[
         int | None,
-        typer.Option(min=0, help="Processes of Ray that evaluate networks; 0: this one."),
+        typer.Option(
+            min=0, help="Processes of Ray that evaluate networks, make hybrids; 0: this one."
+        ),
     ] = None,
 ) -> None:
     """Search a base and a global together, and make them a hybrid.

@@ -1,6 +1,5 @@
 """A recipe of a joint search, run: supernet, searches, hybrids (selective query, algorithm 1)."""
 
-from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import get_args
@@ -15,7 +14,7 @@ from hybridge.design.search.evolve import Evolution, Trial, first_promising
 from hybridge.design.search.front import Front, FrontPoint
 from hybridge.design.search.problem import Measured
 from hybridge.design.search.run import SearchResult, search
-from hybridge.design.search.workers import InProcess, RayWorkers, Workers
+from hybridge.design.search.workers import Workers, open_workers
 from hybridge.design.store import Store
 from hybridge.design.supernet.costs import footprint, router_layers
 from hybridge.design.supernet.evaluate import Answers, Evaluator, Images, answers_of
@@ -123,10 +122,7 @@ def run(recipe: PairRecipe, root: Path, folder: Path) -> PairRun:
     """
     check(recipe, root)
     network = trained_supernet(recipe, root, folder)
-    with ExitStack() as stack:
-        workers: Workers = InProcess()
-        if recipe.search.workers:
-            workers = stack.enter_context(RayWorkers(recipe.search.workers))
+    with open_workers(recipe.search.workers) as workers:
         return _Searches(recipe, root, network, workers).run()
 
 

@@ -1,14 +1,19 @@
 """Pairs that a search found, made hybrids, and judged where they spend just what they may."""
 
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from hybridge.cost.operating import OperatingPoint
 from hybridge.cost.target import Target
 from hybridge.design.query.alternation import Mode
+from hybridge.design.query.evaluate import Evaluation
+from hybridge.design.search.problem import Measured
+from hybridge.design.search.workers import open_workers
 from hybridge.design.store import Store
 from hybridge.design.supernet.judge import Subnet
 from hybridge.design.supernet.limits import most_sent
+from hybridge.design.supernet.pairs import Pair
 from hybridge.design.supernet.sides import Network
 from hybridge.design.train.outputs import keep_outputs
 from hybridge.hashing import hash_json
@@ -24,33 +29,46 @@ from hybridge.recipes.training import read_weights_of
 _LEAST_SHARE = 0.01
 
 
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A hybrid to be made, whatever limits its pair was found under.
+
+    Attributes:
+        pair: Base and global.
+        mode: How it is trained.
+        seed: Of its routers and training.
+    """
+
+    pair: Pair
+    mode: Mode
+    seed: int
+
+
 @dataclass(frozen=True)
 class MadeHybrid:
     """A pair as a hybrid.
 
     Attributes:
         found: Which pair, under which limit.
-        mode: How it was trained.
-        seed: Of its routers and training.
+        job: How it was made.
         coverage: Share of inputs that it may keep so that it spends the limit, and no more.
         oracle_coverage: Share of the validation images on which its base and global agree.
-        run: What its recipe came to.
+        evaluation: Every method over all splits.
     """
 
     found: Found
-    mode: Mode
-    seed: int
+    job: Job
     coverage: float
     oracle_coverage: float
-    run: hybrids.HybridRun
+    evaluation: Evaluation
 
     def points(self, method: str, fused: bool) -> list[OperatingPoint]:
         """Return the point of each split at which a method spends the limit."""
-        return self.run.evaluation.results[method, fused].points[self.coverage]
+        return self.evaluation.results[method, fused].points[self.coverage]
 
     def oracle_points(self, method: str, fused: bool) -> list[OperatingPoint]:
         """Return the point of each split at which a method sends as much as the oracle would."""
-        return self.run.evaluation.results[method, fused].points[self.oracle_coverage]
+        return self.evaluation.results[method, fused].points[self.oracle_coverage]
 
 
 @dataclass(frozen=True)
@@ -95,17 +113,16 @@ def make_hybrids(done: PairRun, root: Path, folder: Path) -> Hybrids:
         InfeasibleError: No threshold of the bundle reaches its target.
     """
     workshop = _Workshop(done, root, folder)
-    tasks = workshop.tasks()
-    made = [workshop.hybrid(*task) for task in track(tasks, "making hybrids")]
+    made = workshop.make_all()
     singles = [workshop.single(found) for found in done.found if found.pair.global_ is None]
     settings = done.recipe.hybrid
     assert settings is not None
     last, chosen = settings.modes[-1], done.recipe.search.chosen
-    best = next(each for each in made if each.found.method == chosen and each.mode == last)
+    best = next(each for each in made if each.found.method == chosen and each.job.mode == last)
     deploy = settings.deploy
     if "target" not in deploy.model_fields_set:
         deploy = deploy.model_copy(update={"target": Target(coverage=best.coverage)})
-    bundle, point = hybrids.deploy(best.run, folder / "bundle", deploy)
+    bundle, point = hybrids.deploy(workshop.run(best.job), folder / "bundle", deploy)
     return Hybrids(made, singles, bundle, point)
 
 
@@ -121,38 +138,49 @@ class _Workshop:
         calibration = calibration_images(recipe.supernet, root, exactly.calibration_images)
         self.taken = TakenOut(recipe.supernet, done.supernet, calibration, folder / "networks")
 
-    def tasks(self) -> list[tuple[Found, Mode, int]]:
-        """Return what is to be made: the pair that counts in every mode, others in ``r``."""
-        chosen = self.recipe.search.chosen
-        seeds = range(self.recipe.seed, self.recipe.seed + self.settings.seeds)
+    def make_all(self) -> list[MadeHybrid]:
+        """Make the pair that counts a hybrid in every mode, and others in ``r``."""
+        wanted = [(found, job) for found in self._pairs() for job in self._jobs(found)]
+        jobs = list(dict.fromkeys(job for _, job in wanted))
+        with open_workers(self.recipe.search.workers) as workers:
+            evaluated = track(workers.measure(self, jobs), "making hybrids", len(jobs))
+            evaluations = {job: each.value for job, each in zip(jobs, evaluated, strict=True)}
         return [
-            (found, mode, seed)
-            for found in self.done.found
-            if found.pair.global_ is not None
-            for mode in (self.settings.modes if found.method == chosen else ("r",))
-            for seed in seeds
+            MadeHybrid(found, job, *_coverages(found), evaluations[job]) for found, job in wanted
         ]
 
-    def hybrid(self, found: Found, mode: Mode, seed: int) -> MadeHybrid:
-        """Return a pair, trained and judged."""
-        assert found.pair.global_ is not None
-        coverage, oracle_coverage = spending_coverage(found), _open(1 - found.agreement.query_rate)
+    def _pairs(self) -> list[Found]:
+        return [found for found in self.done.found if found.pair.global_ is not None]
+
+    def _jobs(self, found: Found) -> list[Job]:
+        modes = self.settings.modes if found.method == self.recipe.search.chosen else ("r",)
+        seeds = range(self.recipe.seed, self.recipe.seed + self.settings.seeds)
+        return [Job(found.pair, mode, seed) for mode in modes for seed in seeds]
+
+    def measure(self, part: Job) -> Measured[Evaluation]:
+        """Return how a hybrid does, trained first."""
+        began = time.perf_counter()
+        evaluation = self.run(part).evaluation
+        return Measured(evaluation, time.perf_counter() - began)
+
+    def run(self, job: Job) -> hybrids.HybridRun:
+        """Train a hybrid, or find it trained, and judge it wherever its pair was found."""
+        pair = job.pair
+        assert pair.global_ is not None
         recipe = self.recipe.hybrid_recipe(
             self.recipe.name,
-            self._network(found.pair.base),
-            self._network(found.pair.global_),
-            mode,
-            seed,
+            self._network(pair.base),
+            self._network(pair.global_),
+            job.mode,
+            job.seed,
         )
-        wanted = tuple(
-            sorted({*recipe.evaluate.coverages, coverage, oracle_coverage}, reverse=True)
+        own = [_coverages(found) for found in self._pairs() if found.pair == pair]
+        coverages = {*recipe.evaluate.coverages, *(share for each in own for share in each)}
+        judged = recipe.evaluate.model_copy(
+            update={"coverages": tuple(sorted(coverages, reverse=True))}
         )
-        judged = recipe.evaluate.model_copy(update={"coverages": wanted})
         recipe = recipe.model_copy(update={"evaluate": judged})
-        run = hybrids.run(
-            recipe, self.root, self.folder / "hybrids" / folder_name(found, mode, seed)
-        )
-        return MadeHybrid(found, mode, seed, coverage, oracle_coverage, run)
+        return hybrids.run(recipe, self.root, self.folder / "hybrids" / folder_name(job))
 
     def single(self, found: Found) -> MadeSingle:
         """Return one network's accuracy on the held-out images."""
@@ -172,6 +200,11 @@ class _Workshop:
         return given
 
 
+def _coverages(found: Found) -> tuple[float, float]:
+    """Return the coverage at which a pair spends its limit, and that of the agreement oracle."""
+    return spending_coverage(found), _open(1 - found.agreement.query_rate)
+
+
 def spending_coverage(found: Found) -> float:
     """Return the coverage at which a pair spends its limit, if all inputs are alike to it."""
     rate = most_sent(found.limits, found.kept, found.sent)
@@ -182,9 +215,7 @@ def _open(share: float) -> float:
     return min(max(share, _LEAST_SHARE), 1 - _LEAST_SHARE)
 
 
-def folder_name(found: Found, mode: Mode, seed: int) -> str:
+def folder_name(job: Job) -> str:
     """Return where a hybrid's weights and checkpoints lie: those of another pair lie elsewhere."""
-    limits = "-".join(f"{name}-{value:g}" for name, value in found.limits.given.items())
-    method = found.method.replace(" + ", "-and-")
-    pair = hash_json([str(found.pair.base), str(found.pair.global_)])[:12]
-    return f"{limits}/{method}-{found.number}-{pair}-{mode}-seed{seed}"
+    pair = hash_json([str(job.pair.base), str(job.pair.global_)])[:12]
+    return f"{pair}-{job.mode}-seed{job.seed}"

@@ -51,7 +51,7 @@ class SearchConfig(Frozen):
         adapt_to: A global that is given: then only bases are searched for it.
         front: How the whole front of accuracy against cost is searched besides; None leaves it
             out.
-        workers: Processes of a Ray cluster that evaluate networks; 0 evaluates them here.
+        workers: Processes of a Ray cluster that evaluate networks and make hybrids; 0 does it here.
     """
 
     limits: tuple[Limits, ...] = Field(min_length=1)

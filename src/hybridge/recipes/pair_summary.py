@@ -116,7 +116,7 @@ def hybrids_summary(made: Hybrids) -> Row:
     groups: dict[tuple[Any, ...], list[MadeHybrid]] = {}
     for each in made.hybrids:
         found = each.found
-        key = (tuple(found.limits.given.items()), found.method, found.number, each.mode)
+        key = (tuple(found.limits.given.items()), found.method, found.number, each.job.mode)
         groups.setdefault(key, []).append(each)
     rows = [row for group in groups.values() for row in _hybrid_rows(group)]
     return {
@@ -144,7 +144,7 @@ def _hybrid_rows(seeds: list[MadeHybrid]) -> list[Row]:
         points = [each.points(method, fused) for each in seeds]
         means = [_accuracy(split) for split in points]
         at_oracle = [_accuracy(each.oracle_points(method, fused)) for each in seeds]
-        evaluations = [each.run.evaluation for each in seeds]
+        evaluations = [each.evaluation for each in seeds]
         rows.append(
             {
                 "limits": first.found.limits.given,
@@ -152,7 +152,7 @@ def _hybrid_rows(seeds: list[MadeHybrid]) -> list[Row]:
                 "number": first.found.number,
                 "base": str(first.found.pair.base),
                 "global": str(first.found.pair.global_),
-                "mode": first.mode,
+                "mode": first.job.mode,
                 "decided_by": method,
                 "fused": fused,
                 "seeds": len(seeds),

@@ -11,6 +11,7 @@ Candidate = TypeVar("Candidate", contravariant=True)
 Part = TypeVar("Part", bound=Hashable)
 Measure = TypeVar("Measure")
 Value = TypeVar("Value", covariant=True)
+Thing = TypeVar("Thing", contravariant=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,13 @@ class Measured(Generic[Value]):
 
     value: Value
     seconds: float
+
+
+class Measurer(Protocol[Thing, Value]):
+    """Measures parts."""
+
+    def measure(self, part: Thing) -> Measured[Value]:
+        """Return the measure of a part; slow, and the same every time."""
 
 
 class Problem(Protocol[Candidate, Part, Measure]):

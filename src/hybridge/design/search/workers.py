@@ -2,11 +2,12 @@
 
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 import torch
 
-from hybridge.design.search.problem import Measure, Measured, Part, Problem
+from hybridge.design.search.problem import Measure, Measured, Measurer, Part
 from hybridge.errors import ConfigError, MissingExtraError
 
 #: Variable of the environment that names a cluster.
@@ -17,7 +18,7 @@ class Workers(Protocol):
     """Measures parts, wherever; what comes back is the same, and in the same order."""
 
     def measure(
-        self, problem: Problem[Any, Part, Measure], parts: Sequence[Part]
+        self, problem: Measurer[Part, Measure], parts: Sequence[Part]
     ) -> Iterator[Measured[Measure]]:
         """Yield the measure of each of the parts, in their order.
 
@@ -31,7 +32,7 @@ class InProcess:
     """Measures one part after another, each when it is asked for."""
 
     def measure(
-        self, problem: Problem[Any, Part, Measure], parts: Sequence[Part]
+        self, problem: Measurer[Part, Measure], parts: Sequence[Part]
     ) -> Iterator[Measured[Measure]]:
         """Yield the measure of each of the parts, in their order."""
         return map(problem.measure, parts)
@@ -92,7 +93,7 @@ class RayWorkers:
             self._ray.shutdown()
 
     def measure(
-        self, problem: Problem[Any, Part, Measure], parts: Sequence[Part]
+        self, problem: Measurer[Part, Measure], parts: Sequence[Part]
     ) -> Iterator[Measured[Measure]]:
         """Yield the measure of each of the parts, in their order; all are begun at once."""
         self._brief(problem)
@@ -121,12 +122,27 @@ class RayWorkers:
 class _Worker:
     """Holds a problem on another machine, or in another process."""
 
-    def __init__(self, problem: Problem[Any, Any, Any], threads: int) -> None:
+    def __init__(self, problem: Measurer[Any, Any], threads: int) -> None:
         torch.set_num_threads(threads)
         self._problem = problem
 
     def measure(self, part: Any) -> Measured[Any]:
         return self._problem.measure(part)
+
+
+@contextmanager
+def open_workers(count: int) -> Iterator[Workers]:
+    """Open so many workers of a Ray cluster, or for 0 this process, and close them at the end.
+
+    Raises:
+        ConfigError: Ray does not start.
+        MissingExtraError: Ray is not installed.
+    """
+    if not count:
+        yield InProcess()
+        return
+    with RayWorkers(count) as workers:
+        yield workers
 
 
 def _ray() -> Any:
