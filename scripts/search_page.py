@@ -17,6 +17,7 @@ from hybridge.report.pair_tables import (
     accuracy_chart,
     correlation_line,
     hybrids_table,
+    left_out_lines,
     networks_table,
     speed_lines,
 )
@@ -65,7 +66,8 @@ def with_parts(page: str, search: Row, supernet: Row | None = None) -> str:
     parts = {
         "found": f"## What was found\n\n{networks_table(search).markdown()}",
         "hybrids": hybrids(search),
-        "speed": "## The search\n\n" + "\n".join(f"- {line}" for line in speed_lines(search)),
+        "speed": "## The search\n\n"
+        + "\n".join(f"- {line}" for line in [*speed_lines(search), *left_out_lines(search)]),
     }
     if supernet is not None:
         parts["supernet"] = subnets(supernet)

@@ -66,6 +66,10 @@ class MissingExtraError(HybridgeError):
             f"this needs the package {package!r}, which is not installed; "
             f"run: pip install 'hybridge[{extra}]'"
         )
+        self._given = package, extra
+
+    def __reduce__(self) -> tuple[type["MissingExtraError"], tuple[str, str]]:
+        return type(self), self._given  # else it is made anew from its message
 
 
 class TransportError(HybridgeError):

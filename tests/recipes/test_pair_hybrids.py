@@ -46,8 +46,8 @@ def test_another_pair_has_another_folder():
     ("each", "coverage"),
     [
         (found(), 0.75),  # 1 + rate * 4 = 2
-        (found(kept=1.99999), 0.99),  # something is to be routed
-        (found(sent=0.1), 0.01),
+        (found(kept=2 - 1e-9), 1 - 1e-6),  # something is to be routed
+        (found(sent=0.1), 1e-6),
         (found(base_flash_bytes=10), 0.6),  # nothing to spend: as often as the oracle
         (found(macs_m=2, latency_ms=3), 0.75),  # the tighter of two
     ],
@@ -67,18 +67,25 @@ def test_routers_are_fitted_on_the_same_images_in_every_mode():
     assert made["rb"].data.train == recipe.supernet.data.train
 
 
+def not_exported(run, folder, deploy):
+    points = run.evaluation.results["router", False].points
+    return deploy, points[max(points)][0]
+
+
 @pytest.fixture
 def ends_made(tmp_path, monkeypatch):
     """Makes hybrids of the smallest and the largest network, under two limits."""
     monkeypatch.setenv("HYBRIDGE_CACHE", str(tmp_path / "cache"))
+    # An export takes longer than all else here; tests/cli/test_cli_search.py makes one.
+    monkeypatch.setattr(pair_hybrids.hybrids, "deploy", not_exported)
     write_images(tmp_path)
 
     def make(**changes):
-        recipe = opened(
-            search__methods=["pair", "smallest + largest"],
-            search__limits=[{"macs_m": 3.5}, {"macs_m": 4}],
-            **changes,
-        )
+        ends = {
+            "methods": ["pair", "smallest + largest"],
+            "limits": [{"macs_m": 3.5}, {"macs_m": 4}],
+        }
+        recipe = opened(**{f"search__{key}": value for key, value in ends.items()} | changes)
         folder = tmp_path / f"run-{recipe.search.workers}" / recipe.name
         write_supernet(recipe, folder)
         return make_hybrids(run(recipe, tmp_path, folder), tmp_path, folder)
@@ -105,8 +112,43 @@ def test_a_pair_that_stands_under_two_limits_is_made_once(ends_made, monkeypatch
     assert folders[-1] == again
 
 
+def test_a_bundle_is_for_what_was_searched_for(ends_made):
+    around = {"device": "jetson-tx2", "cloud": "v100", "link": "wifi-near"}
+    limited = {"search__methods": ["pair"], "search__surroundings": around}
+    made = ends_made(search__limits=[{"latency_ms": 500}], **limited)
+    assert made.bundle.surroundings.device == "jetson-tx2"
+    assert made.bundle.target.coverage == made.hybrids[0].coverage
+    own = {"target": {"coverage": 0.25}, "surroundings": {"device": "xiaomi-mi6x"}}
+    said = ends_made(search__limits=[{"latency_ms": 500}], hybrid__deploy=own, **limited)
+    assert said.bundle.surroundings.device == "xiaomi-mi6x"
+    assert said.bundle.target.coverage == 0.25
+
+
+TRAINED_ON = {
+    "hybrid__modes": ["r", "rb"],
+    "hybrid__seeds": 2,
+    "hybrid__twins": {"epochs": 1, "batch_size": 8},
+    "hybrid__alternate": {"cycles": 1, "base": {"epochs": 1, "batch_size": 8}},
+}
+
+
+def test_single_networks_are_trained_on_where_bases_are(ends_made):
+    made = ends_made(
+        search__methods=["pair"],
+        search__limits=[{"macs_m": 3.5}],
+        search__single_limits=[{"macs_m": 2}],
+        **TRAINED_ON,
+    )
+    rows = hybrids_summary(made)["singles"]
+    assert [(row["trained_on"], row["seeds"]) for row in rows] == [(False, 1), (True, 2)]
+    assert all(each.found is made.singles[0].found for each in made.singles)
+    assert [each.job.seed for each in made.singles] == [0, 0, 1]
+
+
 @pytest.mark.slow
 def test_two_workers_of_ray_make_the_hybrids_that_one_process_makes(ends_made):
     pytest.importorskip("ray")
-    here, elsewhere = (hybrids_summary(ends_made(search__workers=workers)) for workers in (0, 2))
+    here, elsewhere = (
+        hybrids_summary(ends_made(search__workers=workers, **TRAINED_ON)) for workers in (0, 2)
+    )
     assert here == elsewhere

@@ -14,6 +14,23 @@ from hybridge.recipes.training import read_weights_of
 from tiny_search import SIDE, opened, write_images
 
 
+def test_a_network_that_an_earlier_run_wrote_stays_as_it_is(tmp_path):
+    """Else statistics of another number of threads would make it another network."""
+    write_images(tmp_path)
+    recipe = opened().supernet
+    network = new_supernet(recipe, 3).eval()
+    subnet = Subnet(recipe.elastic().space.smallest, SIDE)
+
+    def written(images):
+        calibration = calibration_images(recipe, tmp_path, images)
+        path = TakenOut(recipe, network, calibration, tmp_path / "networks").config(subnet).weights
+        return path.stat().st_ino, path.read_bytes()
+
+    first = written(8)
+    assert written(8) == first
+    assert written(12)[1] != first[1]
+
+
 @pytest.mark.parametrize("resolution", [24, SIDE])
 def test_a_network_answers_what_it_did_when_it_was_evaluated(tmp_path, resolution):
     write_images(tmp_path)

@@ -7,7 +7,7 @@ import torch
 from hybridge.data.dataset import ArrayDataset
 from hybridge.design.nets.network import build
 from hybridge.design.nets.weights import save_weights
-from hybridge.errors import InfeasibleError
+from hybridge.errors import DataError, InfeasibleError
 from hybridge.links.link import link_named
 from hybridge.recipes import pair
 from hybridge.recipes.pair import run, shuffled
@@ -57,6 +57,25 @@ def test_networks_are_searched_at_the_resolutions_that_are_asked_for(searched):
     networks = [net for found in done.found for net in (found.pair.base, found.pair.global_) if net]
     assert len(networks) == 7
     assert {network.resolution for network in networks} == {28}
+
+
+def test_single_networks_make_a_curve(searched):
+    done = searched(
+        search__methods=["single"],
+        search__limits=[{"macs_m": 3.5}],
+        search__single_limits=[{"macs_m": 1.5}, {"macs_m": 5}],
+        hybrid=None,
+    )
+    assert [found.limits.macs_m for found in done.found] == [3.5, 1.5, 5]
+    assert all(found.method == "single" and found.within for found in done.found)
+
+
+def test_too_few_images_show_before_anything_is_searched(root, tmp_path):
+    np.savez(root / "few.npz", pixels=np.zeros((3, 28, 28, 1), np.uint8), labels=np.arange(3))
+    recipe = opened(hybrid__held_out={"format": "arrays", "path": "few.npz"})
+    with pytest.raises(DataError, match="expected held-out images"):
+        run(recipe, root, tmp_path / "runs" / recipe.name)
+    assert not (tmp_path / "runs").exists()
 
 
 def test_networks_count_once_however_they_were_evaluated(searched):

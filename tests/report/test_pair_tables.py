@@ -1,6 +1,12 @@
 """Tables of a joint search, from summaries by hand."""
 
-from hybridge.report.pair_tables import hybrids_table, networks_table, speed_lines
+from hybridge.report.pair_tables import (
+    fronts_table,
+    hybrids_table,
+    left_out_lines,
+    networks_table,
+    speed_lines,
+)
 
 
 def network(limit, macs_m, **others):
@@ -50,11 +56,24 @@ def test_hybrids_are_sorted_by_number_and_not_by_letter():
             "global_accuracy": 90.0,
         }
 
-    single = {"limits": {"macs_m": 20.0}, "macs_m": 19.0, "accuracy": 75.0}
-    table = hybrids_table({"hybrids": [row(100.0), row(20.0), row(3.0)], "singles": [single]})
+    single = {"limits": {"macs_m": 20.0}, "macs_m": 19.0, "accuracy": 75.0, "accuracy_std": 0.2}
+    singles = [single | {"trained_on": trained_on} for trained_on in (False, True)]
+    table = hybrids_table({"hybrids": [row(100.0), row(20.0), row(3.0)], "singles": singles})
     limits = column(table, "Limit")
-    assert limits == ["macs_m 3", "macs_m 20", "macs_m 20", "macs_m 100"]
-    assert column(table, "Found by")[2] == "single network"
+    assert limits == ["macs_m 3", "macs_m 20", "macs_m 20", "macs_m 20", "macs_m 100"]
+    assert column(table, "Found by")[2:4] == ["single network", "single network, trained on"]
+    assert column(table, "± over seeds")[2:4] == ["\u2013", "0.20 %"]
+
+
+def test_fronts_and_what_was_left_out_are_said():
+    limits = {"macs_m": 2.5}
+    point = {"base": "a", "global": "b", "score": 81.25, "cost": 2.4567}
+    summary = {
+        "fronts": [{"limits": limits, "points": [point]}],
+        "left_out": [{"limits": limits, "method": "random", "why": "none is within"}],
+    }
+    assert fronts_table(summary).cells() == [["macs_m 2.5", "a", "b", "81.25 %", "macs_m 2.457"]]
+    assert left_out_lines(summary) == ["Left out: macs_m 2.5, random: none is within."]
 
 
 def test_what_a_search_took_is_said():

@@ -7,7 +7,9 @@ from rich.text import Text
 from hybridge.cli.output import show
 from hybridge.report.pair_tables import (
     correlation_line,
+    fronts_table,
     hybrids_table,
+    left_out_lines,
     networks_table,
     speed_lines,
 )
@@ -24,7 +26,8 @@ def show_search(summary: dict[str, Any]) -> None:
     if "hybrids" in summary:
         show(hybrids_table(summary).rich())
         show("")
-    for line in [*speed_lines(summary), *correlation_line(summary)]:
+    if summary["fronts"]:
+        show(fronts_table(summary).rich())
+        show("")
+    for line in [*speed_lines(summary), *correlation_line(summary), *left_out_lines(summary)]:
         show(Text(line))
-    for each in summary["left_out"]:
-        show(Text(f"left out: {each['method']}: {each['why']}"))

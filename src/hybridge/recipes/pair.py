@@ -25,6 +25,7 @@ from hybridge.design.train.outputs import keep_outputs
 from hybridge.design.train.processes import own_device
 from hybridge.errors import ConfigError, InfeasibleError
 from hybridge.plan.layers import total_macs
+from hybridge.recipes.hybrid import open_data
 from hybridge.recipes.pair_costs import mean_payload_bytes
 from hybridge.recipes.pair_networks import calibration_images
 from hybridge.recipes.pair_schema import JUDGES, Method, PairRecipe
@@ -117,13 +118,22 @@ def run(recipe: PairRecipe, root: Path, folder: Path) -> PairRun:
 
     Raises:
         ConfigError: The recipe cannot be run.
+        DataError: Its images cannot be opened, or are too few to judge hybrids by.
         InfeasibleError: A limit is below what the smallest pair costs, and nothing has been
             searched; or no pair that was evaluated is within one.
     """
     check(recipe, root)
+    _check_images(recipe, root)
     network = trained_supernet(recipe, root, folder)
     with open_workers(recipe.search.workers) as workers:
         return _Searches(recipe, root, network, workers).run()
+
+
+def _check_images(recipe: PairRecipe, root: Path) -> None:
+    """Open the images of hybrids: what is wrong with them shows before hours have passed."""
+    some = recipe.supernet.network()
+    for mode in () if recipe.hybrid is None else recipe.hybrid.modes:
+        open_data(recipe.hybrid_recipe(recipe.name, some, some, mode, recipe.seed), root)
 
 
 def trained_supernet(recipe: PairRecipe, root: Path, folder: Path) -> PixelNetwork:
@@ -153,7 +163,10 @@ class _Searches:
         deploy = DeployConfig() if recipe.hybrid is None else recipe.hybrid.deploy
         payload = None if around is None else mean_payload_bytes(deploy.codec, validation)
         self.router = router_layers(validation.class_count, fitted)
-        self.costs = [Costs(each, around, payload, self.router) for each in settings.limits]
+        self.costs, self.single_costs = (
+            [Costs(each, around, payload, self.router) for each in limits]
+            for limits in (settings.limits, settings.single_limits)
+        )
         self.memo: Memo = {}
 
     def _given(self, validation: Dataset, root: Path) -> GivenNetwork:
@@ -191,6 +204,7 @@ class _Searches:
                     done.fronts.append((limits, self._front(problem)))
                 except InfeasibleError as error:
                     done.left_out.append((limits, "front", str(error)))
+        done.found.extend(self._single(costs) for costs in self.single_costs)
         evaluated = [
             (part, each) for part, each in self.memo.items() if part.side == self.side.name
         ]
@@ -206,13 +220,15 @@ class _Searches:
                 judged = PairProblem(self.side, self.global_, problem.costs, JUDGES[method])
                 return [self._searched(judged, method)]
             case "single":
-                alone = PairProblem(self.side, None, problem.costs)
-                return [self._searched(alone, method)]
+                return [self._single(problem.costs)]
             case "random":
                 return self._random(problem, number)
             case _:
                 ends = Pair(problem.smallest.base, problem.largest.global_)
                 return [self._judged(problem, method, 1, ends)]
+
+    def _single(self, costs: Costs) -> Found:
+        return self._searched(PairProblem(self.side, None, costs), "single")
 
     def _searched(self, problem: PairProblem, method: Method) -> Found:
         limits = problem.costs.limits

@@ -1,21 +1,21 @@
 """Pairs that a search found, made hybrids, and judged where they spend just what they may."""
 
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from hybridge.cost.operating import OperatingPoint
 from hybridge.cost.target import Target
 from hybridge.design.query.alternation import Mode
 from hybridge.design.query.evaluate import Evaluation
-from hybridge.design.search.problem import Measured
-from hybridge.design.search.workers import open_workers
-from hybridge.design.store import Store
+from hybridge.design.search.problem import Measured, Measurer
+from hybridge.design.search.workers import Workers, open_workers
 from hybridge.design.supernet.judge import Subnet
 from hybridge.design.supernet.limits import most_sent
 from hybridge.design.supernet.pairs import Pair
 from hybridge.design.supernet.sides import Network
-from hybridge.design.train.outputs import keep_outputs
 from hybridge.hashing import hash_json
 from hybridge.plan.bundle import Bundle
 from hybridge.progress import track
@@ -23,10 +23,15 @@ from hybridge.recipes import hybrid as hybrids
 from hybridge.recipes.networks import NetworkConfig
 from hybridge.recipes.pair import Found, PairRun
 from hybridge.recipes.pair_networks import TakenOut, calibration_images
-from hybridge.recipes.training import read_weights_of
+from hybridge.recipes.pair_schema import PairRecipe
+from hybridge.recipes.pair_singles import MadeSingle, Singles
+from hybridge.recipes.schema import DeployConfig, HybridRecipe
+
+Thing = TypeVar("Thing")
+Value = TypeVar("Value")
 
 #: A coverage is an open share: at its ends there is nothing to route.
-_LEAST_SHARE = 0.01
+_LEAST_SHARE = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,19 +77,6 @@ class MadeHybrid:
 
 
 @dataclass(frozen=True)
-class MadeSingle:
-    """One network by itself, on all held-out images.
-
-    Attributes:
-        found: Which, under which limit.
-        accuracy: Share that it is right on.
-    """
-
-    found: Found
-    accuracy: float
-
-
-@dataclass(frozen=True)
 class Hybrids:
     """Everything that was judged on the held-out images.
 
@@ -102,7 +94,7 @@ class Hybrids:
 
 
 def make_hybrids(done: PairRun, root: Path, folder: Path) -> Hybrids:
-    """Make every pair that a search found a hybrid, and save the bundle of the best.
+    """Make every pair that a search found a hybrid, and save a bundle.
 
     Args:
         done: What the searches came to.
@@ -112,18 +104,44 @@ def make_hybrids(done: PairRun, root: Path, folder: Path) -> Hybrids:
     Raises:
         InfeasibleError: No threshold of the bundle reaches its target.
     """
+    recipe = done.recipe
+    assert recipe.hybrid is not None
+    # Workers on a cluster have working folders of their own.
+    root, folder = root.absolute(), folder.absolute()
     workshop = _Workshop(done, root, folder)
-    made = workshop.make_all()
-    singles = [workshop.single(found) for found in done.found if found.pair.global_ is None]
-    settings = done.recipe.hybrid
-    assert settings is not None
-    last, chosen = settings.modes[-1], done.recipe.search.chosen
-    best = next(each for each in made if each.found.method == chosen and each.job.mode == last)
-    deploy = settings.deploy
-    if "target" not in deploy.model_fields_set:
-        deploy = deploy.model_copy(update={"target": Target(coverage=best.coverage)})
-    bundle, point = hybrids.deploy(workshop.run(best.job), folder / "bundle", deploy)
-    return Hybrids(made, singles, bundle, point)
+    singles = Singles(recipe, workshop.taken, root, folder / "singles")
+    with open_workers(recipe.search.workers) as workers:
+        made = workshop.make_all(workers)
+        wanted = singles.jobs(done.found)
+        accuracies = _each(workers, singles, [job for _, job in wanted], "judging single networks")
+    last, chosen = recipe.hybrid.modes[-1], recipe.search.chosen
+    first = next(each for each in made if each.found.method == chosen and each.job.mode == last)
+    bundle, point = hybrids.deploy(
+        workshop.run(first.job), folder / "bundle", _deployed(recipe, first.coverage)
+    )
+    alone = [MadeSingle(found, job, accuracies[job]) for found, job in wanted]
+    return Hybrids(made, alone, bundle, point)
+
+
+def _deployed(recipe: PairRecipe, coverage: float) -> DeployConfig:
+    """Return what the bundle is to be, by what was searched for where nothing else is said."""
+    assert recipe.hybrid is not None
+    deploy, around = recipe.hybrid.deploy, recipe.search.surroundings
+    own: dict[str, object] = {"target": Target(coverage=coverage)}
+    if around is not None:
+        own["surroundings"] = around
+    return deploy.model_copy(
+        update={key: value for key, value in own.items() if key not in deploy.model_fields_set}
+    )
+
+
+def _each(
+    workers: Workers, measurer: Measurer[Thing, Value], jobs: Iterable[Thing], what: str
+) -> dict[Thing, Value]:
+    """Return what comes of each job; of one that stands there twice, once."""
+    once = list(dict.fromkeys(jobs))
+    measured = track(workers.measure(measurer, once), what, len(once))
+    return {job: each.value for job, each in zip(once, measured, strict=True)}
 
 
 class _Workshop:
@@ -138,13 +156,12 @@ class _Workshop:
         calibration = calibration_images(recipe.supernet, root, exactly.calibration_images)
         self.taken = TakenOut(recipe.supernet, done.supernet, calibration, folder / "networks")
 
-    def make_all(self) -> list[MadeHybrid]:
+    def make_all(self, workers: Workers) -> list[MadeHybrid]:
         """Make the pair that counts a hybrid in every mode, and others in ``r``."""
         wanted = [(found, job) for found in self._pairs() for job in self._jobs(found)]
-        jobs = list(dict.fromkeys(job for _, job in wanted))
-        with open_workers(self.recipe.search.workers) as workers:
-            evaluated = track(workers.measure(self, jobs), "making hybrids", len(jobs))
-            evaluations = {job: each.value for job, each in zip(jobs, evaluated, strict=True)}
+        for _, job in wanted:
+            self._recipe(job)  # so that no two workers write the same network
+        evaluations = _each(workers, self, [job for _, job in wanted], "making hybrids")
         return [
             MadeHybrid(found, job, *_coverages(found), evaluations[job]) for found, job in wanted
         ]
@@ -164,7 +181,11 @@ class _Workshop:
         return Measured(evaluation, time.perf_counter() - began)
 
     def run(self, job: Job) -> hybrids.HybridRun:
-        """Train a hybrid, or find it trained, and judge it wherever its pair was found."""
+        """Train a hybrid, or find it trained, and judge it."""
+        return hybrids.run(self._recipe(job), self.root, self.folder / "hybrids" / folder_name(job))
+
+    def _recipe(self, job: Job) -> HybridRecipe:
+        """Return how a hybrid is made, and judged wherever its pair was found."""
         pair = job.pair
         assert pair.global_ is not None
         recipe = self.recipe.hybrid_recipe(
@@ -179,18 +200,7 @@ class _Workshop:
         judged = recipe.evaluate.model_copy(
             update={"coverages": tuple(sorted(coverages, reverse=True))}
         )
-        recipe = recipe.model_copy(update={"evaluate": judged})
-        return hybrids.run(recipe, self.root, self.folder / "hybrids" / folder_name(job))
-
-    def single(self, found: Found) -> MadeSingle:
-        """Return one network's accuracy on the held-out images."""
-        config = self._network(found.pair.base)
-        supernet = self.recipe.supernet
-        held_out = self.settings.held_out.open(supernet.geometry(), self.root)
-        network = config.new(held_out.class_count, self.recipe.seed, "single")
-        read_weights_of(config, network, self.root)
-        outputs = keep_outputs(network, held_out, store=Store())
-        return MadeSingle(found, outputs.accuracy(held_out.labels))
+        return recipe.model_copy(update={"evaluate": judged})
 
     def _network(self, network: Network) -> NetworkConfig:
         if isinstance(network, Subnet):

@@ -7,11 +7,13 @@ import torch
 
 from hybridge.data.dataset import Dataset, subset
 from hybridge.design.nets.network import PixelNetwork
-from hybridge.design.nets.weights import save_weights
+from hybridge.design.nets.weights import is_of_run, save_weights
 from hybridge.design.supernet.evaluate import BATCH_SIZE
 from hybridge.design.supernet.judge import Subnet
 from hybridge.design.supernet.shrink import resize, subnet_of
 from hybridge.design.train.norm import recalibrate
+from hybridge.design.train.outputs import hash_network
+from hybridge.hashing import hash_json
 from hybridge.recipes.networks import NetworkConfig
 from hybridge.recipes.supernet_schema import SupernetRecipe
 
@@ -19,7 +21,9 @@ from hybridge.recipes.supernet_schema import SupernetRecipe
 class TakenOut:
     """Subnets of one supernet as networks of a recipe, each written once.
 
-    Calibrated as they were evaluated: with these images a network answers what it did then.
+    Calibrated as they were evaluated: with these images a network answers what it did then. One
+    that an earlier run wrote stays as it is: statistics of another number of threads differ in
+    their last digits, and what goes on from a checkpoint would be of another network.
 
     Args:
         recipe: Of the supernet.
@@ -32,6 +36,7 @@ class TakenOut:
         self, recipe: SupernetRecipe, network: PixelNetwork, calibration: Dataset, folder: Path
     ) -> None:
         self._recipe, self._network, self._folder = recipe, network, folder
+        self._made_of = [hash_network(network), calibration.fingerprint, BATCH_SIZE]
         self._pixels = torch.from_numpy(calibration.pixels(np.arange(len(calibration))))
         self._written: dict[Subnet, NetworkConfig] = {}
 
@@ -39,7 +44,9 @@ class TakenOut:
         """Return a subnet as a recipe has it: it reads images of full resolution."""
         if subnet not in self._written:
             path = (self._folder / f"{_file_name(subnet)}.safetensors").absolute()
-            save_weights(self._taken(subnet).network, path)
+            run = hash_json([*self._made_of, str(subnet)])
+            if not is_of_run(path, run):
+                save_weights(self._taken(subnet).network, path, run)
             config = self._recipe.network(subnet)
             sides = {
                 "scaled_to": subnet.resolution,

@@ -39,6 +39,8 @@ class SearchConfig(Frozen):
         limits: What a pair may cost; each entry is a search of its own.
         surroundings: Device, server and link, where time or energy is limited.
         evolution: How candidates evolve.
+        single_limits: More limits that one network is searched under, so that single networks make
+            a curve beside the pairs.
         resolutions: What networks read images at, in pixels; none: all that the supernet was
             trained at. The full one alone where a device cannot scale.
         rungs: How exactly they are evaluated, from the screening to what counts, each on at least
@@ -55,6 +57,7 @@ class SearchConfig(Frozen):
     """
 
     limits: tuple[Limits, ...] = Field(min_length=1)
+    single_limits: tuple[Limits, ...] = ()
     surroundings: Surroundings | None = None
     evolution: EvolutionSettings = EvolutionSettings()
     resolutions: tuple[int, ...] = ()
@@ -72,7 +75,8 @@ class SearchConfig(Frozen):
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
-        _check_distinct("limits", [str(each.given) for each in self.limits])
+        every = [*self.limits, *self.single_limits]
+        _check_distinct("limits and single_limits", [str(each.given) for each in every])
         _check_distinct("methods", self.methods)
         if not self.methods and self.front is None:
             raise ValueError("expected a method at least, or 'front'; got neither")
@@ -237,7 +241,7 @@ class PairRecipe(Frozen):
         count = self.supernet.data.train.class_count(root) or 2
         try:
             return limit_faults(
-                self.search.limits,
+                [*self.search.limits, *self.search.single_limits],
                 None if surroundings is None else surroundings.look_up(),
                 self.supernet.elastic(),
                 self.resolutions(),

@@ -11,6 +11,7 @@ from hybridge.cost.operating import OperatingPoint
 from hybridge.recipes.pair import Found, PairRun
 from hybridge.recipes.pair_hybrids import Hybrids, MadeHybrid
 from hybridge.recipes.pair_schema import JUDGES
+from hybridge.recipes.pair_singles import MadeSingle
 from hybridge.recipes.summary import deviation
 
 Row = dict[str, Any]
@@ -121,19 +122,34 @@ def hybrids_summary(made: Hybrids) -> Row:
     rows = [row for group in groups.values() for row in _hybrid_rows(group)]
     return {
         "hybrids": rows,
-        "singles": [
-            {
-                "limits": single.found.limits.given,
-                "network": str(single.found.pair.base),
-                "accuracy": 100 * single.accuracy,
-                "macs_m": single.found.macs_m,
-            }
-            for single in made.singles
-        ],
+        "singles": _singles(made.singles),
         "oracle_against_hybrid": correlation(rows),
         # Through JSON, in which a threshold that is infinite is text.
         "operating_point": json.loads(made.point.model_dump_json()),
     }
+
+
+def _singles(made: list[MadeSingle]) -> list[Row]:
+    """Return how single networks do, over seeds where they were trained on."""
+    groups: dict[tuple[Any, ...], list[MadeSingle]] = {}
+    for each in made:
+        key = (tuple(each.found.limits.given.items()), each.job.trained_on)
+        groups.setdefault(key, []).append(each)
+    rows = []
+    for seeds in groups.values():
+        found, accuracies = seeds[0].found, [100 * each.accuracy for each in seeds]
+        rows.append(
+            {
+                "limits": found.limits.given,
+                "network": str(found.pair.base),
+                "trained_on": seeds[0].job.trained_on,
+                "seeds": len(seeds),
+                "accuracy": float(np.mean(accuracies)),
+                "accuracy_std": deviation(accuracies),
+                "macs_m": found.macs_m,
+            }
+        )
+    return rows
 
 
 def _hybrid_rows(seeds: list[MadeHybrid]) -> list[Row]:

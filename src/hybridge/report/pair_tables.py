@@ -91,13 +91,13 @@ def hybrids_table(summary: Row) -> Table:
             row["limits"],
             [
                 limits_text(row["limits"]),
-                "single network",
+                _single(row),
                 "",
                 "",
                 1.0,
                 1e6 * row["macs_m"],
                 row["accuracy"] / 100,
-                None,
+                row["accuracy_std"] / 100 if row["trained_on"] else None,
                 None,
                 None,
             ],
@@ -121,6 +121,37 @@ def speed_lines(summary: Row) -> list[str]:
     ]
 
 
+def left_out_lines(summary: Row) -> list[str]:
+    """Say what was not found, under which limit and why."""
+    return [
+        f"Left out: {limits_text(each['limits'])}, {each['method']}: {each['why']}."
+        for each in summary["left_out"]
+    ]
+
+
+def fronts_table(summary: Row) -> Table:
+    """Return the pairs that nothing is better and cheaper than, for every limit."""
+    columns = [
+        Column("Limit"),
+        Column("Base"),
+        Column("Global"),
+        Column("By agreement", "percent"),
+        Column("Cost"),
+    ]
+    rows = [
+        [
+            limits_text(front["limits"]),
+            point["base"],
+            point["global"],
+            point["score"] / 100,
+            limits_text({next(iter(front["limits"])): point["cost"]}, digits=4),
+        ]
+        for front in summary["fronts"]
+        for point in front["points"]
+    ]
+    return Table(columns, rows, "Fronts of accuracy against cost, on the validation images")
+
+
 def correlation_line(summary: Row) -> list[str]:
     """Say how the agreement oracle ranks pairs, against their hybrids."""
     found = summary.get("oracle_against_hybrid")
@@ -138,6 +169,10 @@ def correlation_line(summary: Row) -> list[str]:
     return [f"{said}."]
 
 
+def _single(row: Row) -> str:
+    return "single network, trained on" if row["trained_on"] else "single network"
+
+
 def _ranks(found: Row) -> str:
     return f"{found['spearman']:.2f} (p = {found['p_value']:.2g})"
 
@@ -145,7 +180,9 @@ def _ranks(found: Row) -> str:
 def accuracy_chart(summary: Row) -> str:
     """Return figure 4 in kind as SVG: accuracy over mean MACs, of hybrids and single networks."""
     fused = [row for row in summary["hybrids"] if row["decided_by"] == "router" and row["fused"]]
-    groups: dict[str, list[Row]] = {"single network": summary["singles"]}
+    groups: dict[str, list[Row]] = {}
+    for row in summary["singles"]:
+        groups.setdefault(_single(row), []).append(row)
     for row in fused:
         searched = row["method"].startswith("pair")
         name = f"{row['method']}, mode {row['mode']}" if searched else row["method"]
@@ -155,6 +192,6 @@ def accuracy_chart(summary: Row) -> str:
 
 def _line(name: str, rows: list[Row]) -> Line:
     points = np.array(sorted((1e6 * row["macs_m"], row["accuracy"] / 100) for row in rows))
-    joined = name == "single network" or name.startswith("pair")
+    joined = name.startswith(("single network", "pair"))
     role: Role = "main" if name.startswith("pair") else "other"
     return Line(name, points[:, 0], points[:, 1], role=role, dots=not joined)

@@ -52,10 +52,19 @@ class FakePool:
         return (call(self.actors[n % len(self.actors)], part) for n, part in enumerate(parts))
 
 
+class FakeTaskError(Exception):
+    """What Ray raises here for an error there."""
+
+    def __init__(self, cause):
+        super().__init__("Traceback of another process")
+        self.cause = cause
+
+
 class FakeRay:
     """As much of Ray as is used, in this process; a value sent is a copy."""
 
     util = SimpleNamespace(ActorPool=FakePool)
+    exceptions = SimpleNamespace(RayTaskError=FakeTaskError)
 
     def __init__(self):
         self.begun, self.killed, self.running = [], [], False
@@ -100,6 +109,24 @@ def test_workers_elsewhere_find_what_this_process_finds(monkeypatch):
     assert ray.begun[0]["num_cpus"] == 2
     assert len(ray.killed) == 2
     assert not ray.running
+
+
+class Failing:
+    def measure(self, part):
+        raise FakeTaskError(ConfigError(f"no {part}"))
+
+
+def test_an_error_of_a_worker_is_told_in_its_own_words(monkeypatch):
+    monkeypatch.setattr(workers, "_ray", FakeRay)
+    with RayWorkers(2) as elsewhere, pytest.raises(ConfigError, match=r"^no part$"):
+        list(elsewhere.measure(Failing(), ["part"]))
+
+
+@pytest.mark.parametrize("error", [ConfigError("x is wrong"), MissingExtraError("onnx", "export")])
+def test_an_error_comes_from_another_process_as_it_was(error):
+    there = pickle.loads(pickle.dumps(error))
+    assert type(there) is type(error)
+    assert str(there) == str(error)
 
 
 def test_a_cluster_that_is_named_is_joined(monkeypatch):

@@ -133,12 +133,6 @@ class Space:
         """Draw every choice evenly."""
         return Architecture(*(_draw(rng, allowed, count) for _, count, allowed in self._fields()))
 
-    def mutate(
-        self, architecture: Architecture, probability: float, rng: np.random.Generator
-    ) -> Architecture:
-        """Return an architecture of which every choice was drawn anew with ``probability``."""
-        return self.mix(architecture, self.random(rng), probability, rng)
-
     def mix(
         self, one: Architecture, other: Architecture, share: float, rng: np.random.Generator
     ) -> Architecture:

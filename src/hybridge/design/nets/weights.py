@@ -34,6 +34,11 @@ def save_weights(network: nn.Module, path: Path, run: str | None = None) -> None
         write_atomically(path, save(tensors, {_RUN: run} if run else None))
 
 
+def is_of_run(path: Path, run: str) -> bool:
+    """Return whether a file is there, and holds weights of the training ``run``."""
+    return path.exists() and _run_of(path) == run
+
+
 def check_run(path: Path, run: str, command: str = "hybridge train") -> None:
     """Raise `ConfigError` unless the weights in a file come from the training ``run``.
 
@@ -42,13 +47,17 @@ def check_run(path: Path, run: str, command: str = "hybridge train") -> None:
         run: Hash of the training.
         command: What trains them, for the message.
     """
-    with opened(path) as file:
-        found = (file.metadata() or {}).get(_RUN)
-    if found != run:
+    if _run_of(path) != run:
         raise ConfigError(
             f"{path} holds the weights of another training (other networks, data, settings, mode "
             f"or seed); run {command!r} again"
         )
+
+
+def _run_of(path: Path) -> str | None:
+    with opened(path) as file:
+        run: str | None = (file.metadata() or {}).get(_RUN)
+    return run
 
 
 def load_weights(

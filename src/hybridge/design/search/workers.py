@@ -18,12 +18,12 @@ class Workers(Protocol):
     """Measures parts, wherever; what comes back is the same, and in the same order."""
 
     def measure(
-        self, problem: Measurer[Part, Measure], parts: Sequence[Part]
+        self, measurer: Measurer[Part, Measure], parts: Sequence[Part]
     ) -> Iterator[Measured[Measure]]:
         """Yield the measure of each of the parts, in their order.
 
         Args:
-            problem: Measures.
+            measurer: Measures.
             parts: Each once.
         """
 
@@ -32,16 +32,16 @@ class InProcess:
     """Measures one part after another, each when it is asked for."""
 
     def measure(
-        self, problem: Measurer[Part, Measure], parts: Sequence[Part]
+        self, measurer: Measurer[Part, Measure], parts: Sequence[Part]
     ) -> Iterator[Measured[Measure]]:
         """Yield the measure of each of the parts, in their order."""
-        return map(problem.measure, parts)
+        return map(measurer.measure, parts)
 
 
 class RayWorkers:
     """Measures on the Ray cluster that RAY_ADDRESS names, else on this machine; close it when done.
 
-    Every worker holds the problem once. One that keeps its measures in a folder finds there what
+    Every worker holds what measures once. One that keeps its measures in a folder finds there what
     another has measured if all see the same folder. Measures are the same to the bit where workers
     compute on as many threads as this process does.
 
@@ -64,7 +64,7 @@ class RayWorkers:
         self._started = not self._ray.is_initialized()
         if self._started:
             self._start()
-        self._problem: object = None
+        self._measurer: object = None
         self._actors: list[Any] = []
 
     def _start(self) -> None:
@@ -93,41 +93,42 @@ class RayWorkers:
             self._ray.shutdown()
 
     def measure(
-        self, problem: Measurer[Part, Measure], parts: Sequence[Part]
+        self, measurer: Measurer[Part, Measure], parts: Sequence[Part]
     ) -> Iterator[Measured[Measure]]:
         """Yield the measure of each of the parts, in their order; all are begun at once."""
-        self._brief(problem)
+        self._brief(measurer)
         pool = self._ray.util.ActorPool(self._actors)
-        measured: Iterator[Measured[Measure]] = pool.map(
-            lambda actor, part: actor.measure.remote(part), parts
-        )
-        return measured
+        try:
+            yield from pool.map(lambda actor, part: actor.measure.remote(part), parts)
+        except self._ray.exceptions.RayTaskError as error:
+            # Ray's own has a traceback for a message.
+            raise error.cause from error
 
-    def _brief(self, problem: object) -> None:
-        """Give every worker the problem, unless it has it."""
-        if problem is self._problem:
+    def _brief(self, measurer: object) -> None:
+        """Give every worker what measures, unless it has it."""
+        if measurer is self._measurer:
             return
         self._dismiss()
-        shared = self._ray.put(problem)
+        shared = self._ray.put(measurer)
         worker = self._ray.remote(num_cpus=self.threads)(_Worker)
         self._actors = [worker.remote(shared, self.threads) for _ in range(self.count)]
-        self._problem = problem
+        self._measurer = measurer
 
     def _dismiss(self) -> None:
         for actor in self._actors:
             self._ray.kill(actor)
-        self._actors, self._problem = [], None
+        self._actors, self._measurer = [], None
 
 
 class _Worker:
-    """Holds a problem on another machine, or in another process."""
+    """Holds what measures, on another machine, or in another process."""
 
-    def __init__(self, problem: Measurer[Any, Any], threads: int) -> None:
+    def __init__(self, measurer: Measurer[Any, Any], threads: int) -> None:
         torch.set_num_threads(threads)
-        self._problem = problem
+        self._measurer = measurer
 
     def measure(self, part: Any) -> Measured[Any]:
-        return self._problem.measure(part)
+        return self._measurer.measure(part)
 
 
 @contextmanager

@@ -1,0 +1,102 @@
+"""Single networks beside pairs: as they were found, and trained on for as long as a pair's base."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from hybridge.design.search.problem import Measured
+from hybridge.design.store import Store
+from hybridge.design.supernet.judge import Subnet
+from hybridge.design.train.outputs import keep_outputs
+from hybridge.hashing import hash_json
+from hybridge.recipes.networks import NetworkConfig
+from hybridge.recipes.pair import Found
+from hybridge.recipes.pair_networks import TakenOut
+from hybridge.recipes.pair_schema import PairRecipe
+from hybridge.recipes.training import read_weights_of, train_network
+
+
+@dataclass(frozen=True, slots=True)
+class SingleJob:
+    """A network to be judged by itself, whatever limit it was found under.
+
+    Attributes:
+        network: Which.
+        trained_on: Whether it is first trained as a base is in mode ``rb``: by the same settings,
+            on the same images, for as many epochs; without a router's weights.
+        seed: Of that.
+    """
+
+    network: Subnet
+    trained_on: bool
+    seed: int
+
+
+@dataclass(frozen=True)
+class MadeSingle:
+    """One network by itself, on all held-out images.
+
+    Attributes:
+        found: Which, under which limit.
+        job: How it was made.
+        accuracy: Share that it is right on.
+    """
+
+    found: Found
+    job: SingleJob
+    accuracy: float
+
+
+class Singles:
+    """Judges single networks on the held-out images.
+
+    Args:
+        recipe: Says how; with how hybrids are made.
+        taken: Writes networks down.
+        root: Folder that data paths start from.
+        folder: Where weights and checkpoints lie.
+    """
+
+    def __init__(self, recipe: PairRecipe, taken: TakenOut, root: Path, folder: Path) -> None:
+        assert recipe.hybrid is not None
+        self._recipe, self._settings = recipe, recipe.hybrid
+        self._taken, self._root, self._folder = taken, root, folder
+
+    def jobs(self, found: Sequence[Found]) -> list[tuple[Found, SingleJob]]:
+        """Return what is to be judged: trained on, too, where some mode trains bases on."""
+        first = self._recipe.seed
+        kinds = [(False, first)]
+        if any(mode != "r" for mode in self._settings.modes):
+            kinds += [(True, seed) for seed in range(first, first + self._settings.seeds)]
+        return [
+            (each, SingleJob(network, *kind))
+            for each in found
+            if each.pair.global_ is None and isinstance(network := each.pair.base, Subnet)
+            for kind in kinds
+        ]
+
+    def measure(self, part: SingleJob) -> Measured[float]:
+        """Return the share of the held-out images that a network is right on."""
+        began = time.perf_counter()
+        data, geometry = self._recipe.supernet.data, self._recipe.supernet.geometry()
+        held_out = self._settings.held_out.open(geometry, self._root)
+        config = self.config(part)
+        network = config.new(held_out.class_count, part.seed, "single")
+        read_weights_of(config, network, self._root)
+        if part.trained_on:
+            folder = self._folder / f"{hash_json(str(part.network))[:12]}-seed{part.seed}"
+            train = data.train.open(geometry, self._root)
+            train_network(network, config, train, folder=folder, role="single", seed=part.seed)
+        outputs = keep_outputs(network.eval(), held_out, store=Store())
+        return Measured(outputs.accuracy(held_out.labels), time.perf_counter() - began)
+
+    def config(self, job: SingleJob) -> NetworkConfig:
+        """Return a network as a recipe has it; written down first, unless it was."""
+        config = self._taken.config(job.network)
+        if not job.trained_on:
+            return config
+        alternate = self._settings.alternate
+        epochs = alternate.cycles * alternate.base.epochs
+        finetune = alternate.base.model_copy(update={"epochs": epochs})
+        return config.model_copy(update={"finetune": finetune})
