@@ -64,17 +64,21 @@ class Singles:
         self._taken, self._root, self._folder = taken, root, folder
 
     def jobs(self, found: Sequence[Found]) -> list[tuple[Found, SingleJob]]:
-        """Return what is to be judged: trained on, too, where some mode trains bases on."""
-        first = self._recipe.seed
-        kinds = [(False, first)]
-        if any(mode != "r" for mode in self._settings.modes):
-            kinds += [(True, seed) for seed in range(first, first + self._settings.seeds)]
+        """Return what is to be judged: trained on, too, beside pairs whose bases are."""
         return [
-            (each, SingleJob(network, *kind))
+            (each, job)
             for each in found
             if each.pair.global_ is None and isinstance(network := each.pair.base, Subnet)
-            for kind in kinds
+            for job in self._jobs(network, each.limits in self._recipe.search.limits)
         ]
+
+    def _jobs(self, network: Subnet, beside_pairs: bool) -> list[SingleJob]:
+        first = self._recipe.seed
+        jobs = [SingleJob(network, False, first)]
+        if beside_pairs and any(mode != "r" for mode in self._settings.modes):
+            seeds = range(first, first + self._settings.seeds)
+            jobs += [SingleJob(network, True, seed) for seed in seeds]
+        return jobs
 
     def measure(self, part: SingleJob) -> Measured[float]:
         """Return the share of the held-out images that a network is right on."""
