@@ -14,6 +14,7 @@ from hybridge.data.dataset import subset
 from hybridge.design.nets import build
 from hybridge.design.nets.weights import save_weights
 from hybridge.design.query.evaluate import PairOutputs
+from hybridge.design.train.checkpoint import load_checkpoint
 from hybridge.errors import ConfigError, InfeasibleError
 from hybridge.plan.bundle import Bundle
 from hybridge.recipes import hybrid
@@ -283,3 +284,13 @@ def test_costs_are_counted_on_the_device_of_the_networks(
     base, global_ = (copy.deepcopy(network).to("meta") for network in (run.base, run.global_))
     found = hybrid.evaluate_pair(run.recipe, run.data, base, global_)
     assert found == (run.evaluation.base_macs, run.evaluation.global_macs)
+
+
+def test_twins_of_a_base_that_has_weights_are_trained_too(data: Path, tmp_path: Path) -> None:
+    """Else what they make of their images would be chance, and so the weights of the base."""
+    save_weights(build("tiny_cnn", 3), tmp_path / "base.safetensors")
+    base = content()["base"] | {"weights": str(tmp_path / "base.safetensors")}
+    hybrid.run(recipe(base=base, mode="rb"), data, tmp_path / "run")
+    for number in (0, 1):
+        checkpoint = load_checkpoint(tmp_path / "run/checkpoints" / f"twin{number}.safetensors")
+        assert checkpoint.counters["epochs_done"] == base["train"]["epochs"]

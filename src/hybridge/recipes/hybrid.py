@@ -281,12 +281,14 @@ class _Networks:
     def _twins(self) -> list[Twin]:
         assert self.data.train is not None
         count, recipe = len(self.data.train), self.recipe
+        # A base that has weights was trained elsewhere, and by images that a twin must not see.
+        config = recipe.base.model_copy(update={"weights": None, "finetune": None})
         twins = []
         for number, fold in enumerate(folds(count, recipe.alternate.folds, recipe.seed)):
-            network = recipe.base.new(self.data.held_out.class_count, recipe.seed, f"twin{number}")
+            network = config.new(self.data.held_out.class_count, recipe.seed, f"twin{number}")
             twins.append(Twin(network, fold, count))
             seen = subset(self.data.train, twins[-1].seen)
-            self._train(network, recipe.base, seen, f"twin{number}")
+            self._train(network, config, seen, f"twin{number}")
         return twins
 
     def _train(
