@@ -104,7 +104,7 @@ def test_a_pair_that_stands_under_two_limits_is_made_once(ends_made, monkeypatch
     monkeypatch.setattr(pair_hybrids.hybrids, "run", counted)
     made = ends_made()
     one, other = (each for each in made.hybrids if each.found.method == "smallest + largest")
-    assert one.evaluation is other.evaluation
+    assert one.judged is other.judged
     assert one.coverage > other.coverage
     assert len(one.points("router", False)) == len(other.points("router", False)) == 1
     again = folder_name(made.hybrids[0].job)  # for the bundle

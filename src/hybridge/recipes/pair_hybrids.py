@@ -9,19 +9,19 @@ from typing import TypeVar
 from hybridge.cost.operating import OperatingPoint
 from hybridge.cost.target import Target
 from hybridge.design.query.alternation import Mode
-from hybridge.design.query.evaluate import Evaluation
 from hybridge.design.search.problem import Measured, Measurer
 from hybridge.design.search.workers import Workers, open_workers
 from hybridge.design.supernet.judge import Subnet
 from hybridge.design.supernet.limits import most_sent
 from hybridge.design.supernet.pairs import Pair
 from hybridge.design.supernet.sides import Network
-from hybridge.hashing import hash_json
+from hybridge.hashing import hash_file, hash_json
 from hybridge.plan.bundle import Bundle
 from hybridge.progress import track
 from hybridge.recipes import hybrid as hybrids
 from hybridge.recipes.networks import NetworkConfig
 from hybridge.recipes.pair import Found, PairRun
+from hybridge.recipes.pair_judged import Judged, judged_by, read_judged, write_judged
 from hybridge.recipes.pair_networks import TakenOut, calibration_images
 from hybridge.recipes.pair_schema import PairRecipe
 from hybridge.recipes.pair_singles import MadeSingle, Singles
@@ -58,22 +58,22 @@ class MadeHybrid:
         job: How it was made.
         coverage: Share of inputs that it may keep so that it spends the limit, and no more.
         oracle_coverage: Share of the validation images on which its base and global agree.
-        evaluation: Every method over all splits.
+        judged: How every method does.
     """
 
     found: Found
     job: Job
     coverage: float
     oracle_coverage: float
-    evaluation: Evaluation
+    judged: Judged
 
     def points(self, method: str, fused: bool) -> list[OperatingPoint]:
         """Return the point of each split at which a method spends the limit."""
-        return self.evaluation.results[method, fused].points[self.coverage]
+        return self.judged.at(method, fused, self.coverage)
 
     def oracle_points(self, method: str, fused: bool) -> list[OperatingPoint]:
         """Return the point of each split at which a method sends as much as the oracle would."""
-        return self.evaluation.results[method, fused].points[self.oracle_coverage]
+        return self.judged.at(method, fused, self.oracle_coverage)
 
 
 @dataclass(frozen=True)
@@ -161,10 +161,8 @@ class _Workshop:
         wanted = [(found, job) for found in self._pairs() for job in self._jobs(found)]
         for _, job in wanted:
             self._recipe(job)  # so that no two workers write the same network
-        evaluations = _each(workers, self, [job for _, job in wanted], "making hybrids")
-        return [
-            MadeHybrid(found, job, *_coverages(found), evaluations[job]) for found, job in wanted
-        ]
+        judged = _each(workers, self, [job for _, job in wanted], "making hybrids")
+        return [MadeHybrid(found, job, *_coverages(found), judged[job]) for found, job in wanted]
 
     def _pairs(self) -> list[Found]:
         return [found for found in self.done.found if found.pair.global_ is not None]
@@ -174,15 +172,34 @@ class _Workshop:
         seeds = range(self.recipe.seed, self.recipe.seed + self.settings.seeds)
         return [Job(found.pair, mode, seed) for mode in modes for seed in seeds]
 
-    def measure(self, part: Job) -> Measured[Evaluation]:
-        """Return how a hybrid does, trained first."""
-        began = time.perf_counter()
-        evaluation = self.run(part).evaluation
-        return Measured(evaluation, time.perf_counter() - began)
+    def measure(self, part: Job) -> Measured[Judged]:
+        """Return how a hybrid does, trained first; from its folder where it was judged before."""
+        began, recipe, folder = time.perf_counter(), self._recipe(part), self._folder(part)
+        depends = self._hash(recipe)
+        judged = read_judged(folder, depends)
+        if judged is None:
+            judged = judged_by(hybrids.run(recipe, self.root, folder).evaluation)
+            write_judged(folder, depends, judged)
+        return Measured(judged, time.perf_counter() - began)
 
     def run(self, job: Job) -> hybrids.HybridRun:
         """Train a hybrid, or find it trained, and judge it."""
-        return hybrids.run(self._recipe(job), self.root, self.folder / "hybrids" / folder_name(job))
+        return hybrids.run(self._recipe(job), self.root, self._folder(job))
+
+    def _folder(self, job: Job) -> Path:
+        return self.folder / "hybrids" / folder_name(job)
+
+    def _hash(self, recipe: HybridRecipe) -> str:
+        """Hash all that a hybrid depends on."""
+        data = hybrids.open_data(recipe, self.root)
+        opened = (data.held_out, data.train, data.router)
+        images = [each.fingerprint for each in opened if each is not None]
+        weights = [
+            hash_file(self.root / each.weights)
+            for each in (recipe.base, recipe.global_)
+            if each.weights is not None
+        ]
+        return hash_json([recipe.model_dump(mode="json", by_alias=True), images, weights])
 
     def _recipe(self, job: Job) -> HybridRecipe:
         """Return how a hybrid is made, and judged wherever its pair was found."""

@@ -160,7 +160,7 @@ def _hybrid_rows(seeds: list[MadeHybrid]) -> list[Row]:
         points = [each.points(method, fused) for each in seeds]
         means = [_accuracy(split) for split in points]
         at_oracle = [_accuracy(each.oracle_points(method, fused)) for each in seeds]
-        evaluations = [each.evaluation for each in seeds]
+        judged = [each.judged for each in seeds]
         rows.append(
             {
                 "limits": first.found.limits.given,
@@ -176,8 +176,8 @@ def _hybrid_rows(seeds: list[MadeHybrid]) -> list[Row]:
                 "accuracy": float(np.mean(means)),
                 "accuracy_std": deviation(means),
                 "macs_m": float(np.mean([p.macs for split in points for p in split])) / 1e6,
-                "base_accuracy": 100 * float(np.mean([e.base_accuracy for e in evaluations])),
-                "global_accuracy": 100 * float(np.mean([e.global_accuracy for e in evaluations])),
+                "base_accuracy": 100 * float(np.mean([e.base_accuracy for e in judged])),
+                "global_accuracy": 100 * float(np.mean([e.global_accuracy for e in judged])),
                 "oracle_score": 100 * first.found.agreement.accuracy,
                 "oracle_query_rate": first.found.agreement.query_rate,
                 "confidence_score": 100 * first.found.confidence.accuracy,
