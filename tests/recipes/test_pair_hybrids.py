@@ -107,9 +107,12 @@ def test_a_pair_that_stands_under_two_limits_is_made_once(ends_made, monkeypatch
     assert one.judged is other.judged
     assert one.coverage > other.coverage
     assert len(one.points("router", False)) == len(other.points("router", False)) == 1
-    again = folder_name(made.hybrids[0].job)  # for the bundle
+    bundled = folder_name(made.hybrids[0].job)
     assert len(folders) == len({each.job for each in made.hybrids}) + 1
-    assert folders[-1] == again
+    assert folders[-1] == bundled
+    folders.clear()
+    assert hybrids_summary(ends_made()) == hybrids_summary(made)
+    assert folders == [bundled]  # nothing else is made again
 
 
 def test_a_bundle_is_for_what_was_searched_for(ends_made):
