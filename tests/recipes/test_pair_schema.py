@@ -78,7 +78,7 @@ def test_ray_that_is_missing_is_a_fault(root, monkeypatch):
     [
         ({"search__methods": ["pair", "pair"]}, "methods once, got pair twice"),
         ({"search__methods": []}, "a method at least, or 'front'"),
-        ({"search__limits": [{"macs_m": 2}, {"macs_m": 2.0}]}, "each of limits and single_limits once"),
+        ({"search__limits": [{"macs_m": 2}, {"macs_m": 2.0}]}, "and single_limits once"),
         ({"hybrid__modes": ["r", "r"]}, "each of modes once, got r twice"),
         (
             {"search__rungs": [{"calibration_images": 9}, {"calibration_images": 8}]},
