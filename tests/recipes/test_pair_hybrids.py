@@ -2,6 +2,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from hybridge.design.nets.network import build
+from hybridge.design.nets.weights import save_weights
 from hybridge.design.supernet.limits import Limits
 from hybridge.design.supernet.pairs import Pair
 from hybridge.design.supernet.sides import Given
@@ -156,3 +158,16 @@ def test_two_workers_of_ray_make_the_hybrids_that_one_process_makes(ends_made):
         hybrids_summary(ends_made(search__workers=workers, **TRAINED_ON)) for workers in (0, 2)
     )
     assert here == elsewhere
+
+
+def test_a_global_that_is_given_is_made_a_hybrid_of(ends_made, tmp_path):
+    given = {"network": "elastic_small", "options": {"channels": 1}, "mean": [0.5], "std": [0.3]}
+    save_weights(build("elastic_small", 3, channels=1), tmp_path / "given.safetensors")
+    made = ends_made(
+        search__adapt_to=given | {"weights": "given.safetensors"},
+        search__methods=["pair"],
+        search__limits=[{"macs_m": 6}],
+    )
+    (hybrid,) = made.hybrids
+    assert str(hybrid.job.pair.global_) == "elastic_small"
+    assert 0 <= hybrid.judged.global_accuracy <= 1
