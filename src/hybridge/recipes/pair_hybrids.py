@@ -113,6 +113,8 @@ def make_hybrids(done: PairRun, root: Path, folder: Path) -> Hybrids:
     with open_workers(recipe.search.workers) as workers:
         made = workshop.make_all(workers)
         wanted = singles.jobs(done.found)
+        for _, job in wanted:
+            singles.config(job)  # so that no two workers write the same network
         accuracies = _each(workers, singles, [job for _, job in wanted], "judging single networks")
     last, chosen = recipe.hybrid.modes[-1], recipe.search.chosen
     first = next(each for each in made if each.found.method == chosen and each.job.mode == last)
