@@ -19,10 +19,8 @@ from hybridge.cost.device import devices
 from hybridge.data.dataset import ArrayDataset
 from hybridge.links.link import links
 from hybridge.plan.bundle import save_bundle
-from hybridge.recipes.pair_schema import PairRecipe
-from hybridge.recipes.schema import HybridRecipe
-from hybridge.recipes.supernet_schema import SupernetRecipe
-from hybridge.recipes.tree_schema import TreeRecipe
+from hybridge.recipes.borrow import with_borrowed
+from hybridge.recipes.kinds import kind_of
 from hybridge.runtime.rehearse import rehearse
 from tiny_plans import images, pair_plan
 
@@ -106,9 +104,8 @@ def parse(command, arguments):
 def test_yaml_blocks_are_recipes(page):
     for _, block in blocks(page, "yaml"):
         content = yaml.safe_load(block)
-        kinds = {"contexts": TreeRecipe, "family": SupernetRecipe, "supernet": PairRecipe}
-        model = next((kinds[key] for key in kinds if key in content), HybridRecipe)
-        model.model_validate(content)
+        content = with_borrowed(content, ROOT / "recipes" / "block.yaml")
+        kind_of(content).model_validate(content)
 
 
 def test_every_command_is_listed():

@@ -1,6 +1,7 @@
 """``check``, ``train`` and ``evaluate``, on a recipe that trains in a second."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,6 +22,8 @@ RECIPE = {
     "evaluate": {"splits": 2, "coverages": [0.7]},
     "deploy": {"codec": "raw"},
 }
+RECIPES = Path(__file__).parents[2] / "recipes"
+SHIPPED = sorted(RECIPES.glob("*.yaml"))
 METHODS = {"router", "entropy", "top1", "margin", "random", "agreement_oracle", "label_oracle"}
 
 
@@ -117,6 +120,36 @@ def test_check(call):
     called = call("check", "recipe.yaml")
     assert (called.status, called.out, called.err) == (0, "recipe.yaml: ok\n", "")
     assert json.loads(call("check", "recipe.yaml", "--json").out) == {"ok": True, "faults": []}
+
+
+@pytest.fixture
+def data(tmp_path, monkeypatch):
+    """Return a folder of data in which the files of shipped recipes are, if empty."""
+    monkeypatch.setenv("HYBRIDGE_DATA", str(tmp_path))
+    return tmp_path
+
+
+@pytest.mark.parametrize("recipe", SHIPPED, ids=lambda path: path.stem)
+def test_check_takes_every_kind(call, recipe, data):
+    """Without data, all that is missing is data, whatever kind of recipe it is."""
+    told = json.loads(call("check", recipe, "--json").out)
+    assert [fault for fault in told["faults"] if str(data) not in fault] == []
+
+
+@pytest.mark.parametrize(
+    ("command", "recipe", "right"),
+    [
+        (["train"], "cifar10_pairs", "hybridge search"),
+        (["evaluate"], "vgg11_tree", "hybridge tree search"),
+        (["search"], "small_supernet", "hybridge supernet train"),
+        (["supernet", "train"], "cifar10_resnet", "hybridge train"),
+        (["tree", "search"], "cifar10_pairs", "hybridge search"),
+        (["tree", "measure"], "cifar10_pairs", "hybridge search"),
+    ],
+)
+def test_a_recipe_of_another_kind_is_told_by_its_command(call, command, recipe, right):
+    called = call(*command, RECIPES / f"{recipe}.yaml")
+    called.assert_refused(f"{recipe}.yaml", f"one of '{right}'")
 
 
 def test_check_names_every_fault(call):

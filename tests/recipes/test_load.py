@@ -67,6 +67,14 @@ def test_an_override_may_replace_a_whole_part(recipe):
     assert read.tree == Pine(cones=1)
 
 
+def test_overrides_count_more_than_what_is_taken_from_another_file(recipe):
+    old = recipe("name: kew\nspare: {acorns: 1}\nopen: true\n")
+    path = old.with_name("new.yaml")
+    path.write_text("from: garden.yaml\nname: wisley\n", encoding="utf-8")
+    read = load_recipe(Garden, path, ["spare.acorns=2"])
+    assert read == Garden(name="wisley", spare=Oak(acorns=2), open=True)
+
+
 def test_a_value_may_hold_an_equals_sign(recipe):
     assert load_recipe(Garden, recipe("name: x\n"), ["name=a=b"]).name == "a=b"
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hybridge.cli.output import check_file, check_folder, show, warn
-from hybridge.cli.recipe import JsonFileOption, OutOption, RecipeArgument, SetOption
+from hybridge.cli.recipe import JsonFileOption, OutOption, RecipeArgument, SetOption, open_as
 from hybridge.errors import DataError
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def measure(
       hybridge tree measure recipes/vgg11_tree.yaml --method surgery --method tree
     """
     from hybridge.files import write_json
-    from hybridge.recipes.load import data_root, load_recipe
+    from hybridge.recipes.load import data_root
     from hybridge.recipes.model_tree import run
     from hybridge.recipes.tree_link import LinkSettings
     from hybridge.recipes.tree_link import measure as measured_of
@@ -58,7 +58,7 @@ def measure(
     from hybridge.recipes.tree_places import narrowed
     from hybridge.recipes.tree_schema import TreeRecipe
 
-    opened = load_recipe(TreeRecipe, recipe, set_ or ())
+    opened = open_as(TreeRecipe, recipe, set_)
     chosen = {} if methods is None else {"methods": tuple(methods)}
     settings = LinkSettings(traces=traces, requests=requests, rate_per_s=rate, **chosen)
     folder = out or Path("runs") / opened.name

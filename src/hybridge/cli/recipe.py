@@ -1,13 +1,19 @@
-"""What ``check``, ``train`` and ``evaluate`` share: their options, and how a recipe is opened."""
+"""What commands that take a recipe share: their options, and how it is opened."""
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
+from hybridge.errors import ConfigError
+
 if TYPE_CHECKING:
+    from pydantic import BaseModel
+
     from hybridge.recipes.schema import HybridRecipe
+
+Recipe = TypeVar("Recipe", bound="BaseModel")
 
 RecipeArgument = Annotated[Path, typer.Argument(metavar="RECIPE", help="The recipe, a YAML file.")]
 SetOption = Annotated[
@@ -35,6 +41,28 @@ JsonFileOption = Annotated[
 ]
 
 
+def open_as(kind: type[Recipe], path: Path, overrides: Sequence[str] | None) -> Recipe:
+    """Read a recipe with its overrides.
+
+    Raises:
+        ConfigError: Names every fault; or the command to run, where that is another.
+    """
+    from hybridge.recipes.kinds import COMMANDS, kind_of, known_keys
+    from hybridge.recipes.load import read_content, validate
+
+    content = read_content(path, overrides or ())
+    try:
+        return validate(kind, content, str(path))
+    except ConfigError as error:
+        likely = kind_of(content)
+        if known_keys(likely, content) == known_keys(kind, content):
+            raise
+        raise ConfigError(
+            f"expected a recipe of '{COMMANDS[kind]}', got {path}, by its keys one of "
+            f"'{COMMANDS[likely]}'"
+        ) from error
+
+
 def open_recipe(
     path: Path,
     overrides: Sequence[str] | None,
@@ -42,13 +70,12 @@ def open_recipe(
     splits: int | None = None,
     seed: int | None = None,
 ) -> "HybridRecipe":
-    """Read a recipe with its overrides; raises `ConfigError` naming every fault."""
-    from hybridge.recipes.load import load_recipe
+    """Read the recipe of a hybrid with its overrides, as `open_as` does."""
     from hybridge.recipes.schema import HybridRecipe
 
     short = {"mode": mode, "evaluate.splits": splits, "seed": seed}
     given = [f"{key}={value}" for key, value in short.items() if value is not None]
-    return load_recipe(HybridRecipe, path, [*(overrides or ()), *given])
+    return open_as(HybridRecipe, path, [*(overrides or ()), *given])
 
 
 def folder_of(recipe: "HybridRecipe", out: Path | None) -> Path:

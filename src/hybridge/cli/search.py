@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from hybridge.cli.output import check_file, check_folder, show_facts
-from hybridge.cli.recipe import JsonFileOption, OutOption, RecipeArgument, SetOption
+from hybridge.cli.recipe import JsonFileOption, OutOption, RecipeArgument, SetOption, open_as
 
 
 def search(
@@ -38,7 +38,7 @@ def search(
     """
     from hybridge.cli.searched import show_search
     from hybridge.files import write_json
-    from hybridge.recipes.load import data_root, load_recipe
+    from hybridge.recipes.load import data_root
     from hybridge.recipes.pair import run
     from hybridge.recipes.pair_hybrids import make_hybrids
     from hybridge.recipes.pair_report import pair_report
@@ -46,7 +46,7 @@ def search(
     from hybridge.recipes.pair_summary import summarise
 
     given = [] if workers is None else [f"search.workers={workers}"]
-    opened = load_recipe(PairRecipe, recipe, [*(set_ or ()), *given])
+    opened = open_as(PairRecipe, recipe, [*(set_ or ()), *given])
     folder = out or Path("runs") / opened.name
     check_folder("--out", folder)
     if json is not None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from hybridge.cli.output import check_file, check_folder, show, show_facts
-from hybridge.cli.recipe import JsonFileOption, OutOption, RecipeArgument, SetOption
+from hybridge.cli.recipe import JsonFileOption, OutOption, RecipeArgument, SetOption, open_as
 
 if TYPE_CHECKING:
     from hybridge.report.tables import Table
@@ -43,12 +43,12 @@ def train(
     """
     from hybridge.design.train.processes import is_main
     from hybridge.files import write_json
-    from hybridge.recipes.load import data_root, load_recipe
+    from hybridge.recipes.load import data_root
     from hybridge.recipes.supernet import WEIGHTS, run
     from hybridge.recipes.supernet_schema import SupernetRecipe
     from hybridge.recipes.supernet_summary import summarise
 
-    opened = load_recipe(SupernetRecipe, recipe, set_ or ())
+    opened = open_as(SupernetRecipe, recipe, set_)
     folder = out or Path("runs") / opened.name
     check_folder("--out", folder)
     if json is not None:

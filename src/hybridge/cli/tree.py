@@ -7,7 +7,7 @@ import typer
 
 from hybridge.cli.measure import measure
 from hybridge.cli.output import check_file, check_folder, show, show_facts
-from hybridge.cli.recipe import JsonFileOption, OutOption, RecipeArgument, SetOption
+from hybridge.cli.recipe import JsonFileOption, OutOption, RecipeArgument, SetOption, open_as
 from hybridge.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -53,14 +53,14 @@ def search(
     """
     from hybridge.cli.trees import show_run
     from hybridge.files import write_json
-    from hybridge.recipes.load import data_root, load_recipe
+    from hybridge.recipes.load import data_root
     from hybridge.recipes.model_tree import run
     from hybridge.recipes.tree_bundle import export_tree
     from hybridge.recipes.tree_report import tree_report
     from hybridge.recipes.tree_schema import TreeRecipe
     from hybridge.recipes.tree_summary import summarise
 
-    opened = load_recipe(TreeRecipe, recipe, set_ or ())
+    opened = open_as(TreeRecipe, recipe, set_)
     folder = out or Path("runs") / opened.name
     check_folder("--out", folder)
     if json is not None:

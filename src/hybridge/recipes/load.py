@@ -10,6 +10,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from hybridge.errors import ConfigError, did_you_mean
+from hybridge.recipes.borrow import read_recipe, with_borrowed
 
 Recipe = TypeVar("Recipe", bound=BaseModel)
 DATA_VARIABLE = "HYBRIDGE_DATA"
@@ -32,18 +33,19 @@ def load_recipe(kind: type[Recipe], path: Path, overrides: Sequence[str] = ()) -
         ConfigError: One line that names every fault, with the nearest known key where one is
             misspelt.
     """
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"cannot read recipe {path}: {error.strerror or error}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        reason = " ".join(str(error).split())
-        raise ConfigError(f"recipe {path} is not YAML: {reason}") from error
-    if not isinstance(content, dict):
-        raise ConfigError(f"recipe {path}: expected keys and values, got {type(content).__name__}")
+    return validate(kind, read_content(path, overrides), str(path))
+
+
+def read_content(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """Return what a recipe says, overridden and with what it takes from other files.
+
+    Raises:
+        ConfigError: A file cannot be read, or an override cannot be made.
+    """
+    content = read_recipe(path)
     for override in overrides:
         _override(content, override)
-    return validate(kind, content, str(path))
+    return with_borrowed(content, path)
 
 
 def validate(kind: type[Recipe], content: dict[str, Any], where: str) -> Recipe:
