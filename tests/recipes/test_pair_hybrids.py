@@ -1,13 +1,17 @@
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
+from hybridge.data.splits import halves
 from hybridge.design.nets.network import build
 from hybridge.design.nets.weights import save_weights
+from hybridge.design.query.evaluate import split_seed
 from hybridge.design.supernet.limits import Limits
 from hybridge.design.supernet.pairs import Pair
 from hybridge.design.supernet.sides import Given
-from hybridge.recipes import pair_hybrids
+from hybridge.design.train.outputs import Outputs
+from hybridge.recipes import pair_hybrids, pair_singles
 from hybridge.recipes.pair import run
 from hybridge.recipes.pair_hybrids import Job, folder_name, make_hybrids, spending_coverage
 from hybridge.recipes.pair_summary import hybrids_summary
@@ -148,7 +152,38 @@ def test_single_networks_are_trained_on_where_bases_are(ends_made):
         (row["limits"]["macs_m"], row["trained_on"]) for row in hybrids_summary(made)["singles"]
     ]
     assert rows == [(3.5, False), (3.5, True), (2, False)]
-    assert [each.job.seed for each in made.singles] == [0, 0, 1, 0]
+    assert [each.job.seed for each in made.singles] == [0, 1, 0, 1, 0, 1]
+
+
+def test_single_networks_are_judged_on_the_images_that_hybrids_report_on(ends_made, monkeypatch):
+    def right_where_seed_0_reports(network, held_out, store):
+        own = halves(len(held_out), split_seed(0, 0))[1]
+        logits = np.zeros((len(held_out), held_out.class_count), np.float32)
+        logits[np.arange(len(held_out)), held_out.labels] = -1
+        logits[own, held_out.labels[own]] = 1
+        return Outputs(logits, None)
+
+    monkeypatch.setattr(pair_singles, "keep_outputs", right_where_seed_0_reports)
+    first, second = ends_made(
+        search__methods=["pair", "single"], search__limits=[{"macs_m": 3.5}], hybrid__seeds=2
+    ).singles
+    assert (first.job.seed, first.accuracy, second.job.seed) == (0, 1.0, 1)
+    assert 0 < second.accuracy < 1
+
+
+def test_single_networks_are_trained_with_the_weight_of_what_a_base_keeps(ends_made, monkeypatch):
+    weights = []
+
+    def noted(*arguments, sample_weights, **options):
+        weights.append(sample_weights)
+        return train_network(*arguments, sample_weights=sample_weights, **options)
+
+    train_network = pair_singles.train_network
+    monkeypatch.setattr(pair_singles, "train_network", noted)
+    limits = {"search__methods": ["pair", "single"], "search__limits": [{"macs_m": 3.5}]}
+    ends_made(**limits, **TRAINED_ON)
+    assert len(weights) == 2
+    assert all((each == 2).all() for each in weights)
 
 
 @pytest.mark.slow

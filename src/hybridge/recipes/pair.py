@@ -162,7 +162,8 @@ class _Searches:
         fitted = None if recipe.hybrid is None else recipe.hybrid.router
         deploy = DeployConfig() if recipe.hybrid is None else recipe.hybrid.deploy
         payload = None if around is None else mean_payload_bytes(deploy.codec, validation)
-        self.router = router_layers(validation.class_count, fitted)
+        features = supernet.elastic().last_channels
+        self.router = router_layers(validation.class_count, features, fitted)
         self.costs, self.single_costs = (
             [Costs(each, around, payload, self.router) for each in limits]
             for limits in (settings.limits, settings.single_limits)
@@ -188,7 +189,8 @@ class _Searches:
 
         A pair that is searched has to be found; of what stands beside it, what there is.
         """
-        problems = [PairProblem(self.side, self.global_, costs) for costs in self.costs]
+        global_ = None if self.recipe.search.alone else self.global_
+        problems = [PairProblem(self.side, global_, costs) for costs in self.costs]
         done = PairRun(self.recipe, self.network, [])
         for number, problem in enumerate(problems):
             limits = problem.costs.limits

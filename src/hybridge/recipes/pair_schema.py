@@ -23,7 +23,7 @@ from hybridge.design.train.settings import TrainSettings
 from hybridge.errors import HybridgeError, MissingExtraError
 from hybridge.plan.tensors import Frozen, Geometry
 from hybridge.recipes.networks import NetworkConfig
-from hybridge.recipes.pair_costs import limit_faults
+from hybridge.recipes.pair_costs import bounds
 from hybridge.recipes.schema import DataConfig, DeployConfig, HybridRecipe
 from hybridge.recipes.supernet_schema import SupernetRecipe
 
@@ -67,6 +67,11 @@ class SearchConfig(Frozen):
     adapt_to: NetworkConfig | None = None
     front: FrontSettings | None = None
     workers: int = Field(default=0, ge=0)
+
+    @property
+    def alone(self) -> bool:
+        """Whether single networks are all that is searched."""
+        return self.methods == ("single",) and self.front is None
 
     @property
     def chosen(self) -> Method | None:
@@ -240,18 +245,22 @@ class PairRecipe(Frozen):
         # Where nobody says so there are two classes at least.
         count = self.supernet.data.train.class_count(root) or 2
         try:
-            return limit_faults(
-                [*self.search.limits, *self.search.single_limits],
-                None if surroundings is None else surroundings.look_up(),
-                self.supernet.elastic(),
-                self.resolutions(),
-                count,
-                geometry.channels,
-                None if self.hybrid is None else self.hybrid.router,
-                None if given is None else _footprint_of(given, geometry, count),
-            )
+            around = None if surroundings is None else surroundings.look_up()
         except HybridgeError as error:
             return [f"search.surroundings: {error}"]
+        ends = bounds(
+            self.supernet.elastic(),
+            self.resolutions(),
+            count,
+            geometry.channels,
+            None if self.hybrid is None else self.hybrid.router,
+            None if given is None else _footprint_of(given, geometry, count),
+            around,
+        )
+        return [
+            *ends.faults("search.limits", self.search.limits, alone=self.search.alone),
+            *ends.faults("search.single_limits", self.search.single_limits, alone=True),
+        ]
 
     def _hybrid_faults(self, hybrid: HybridConfig, root: Path) -> list[str]:
         found = self._overlaps(hybrid)

@@ -5,9 +5,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import torch
+
+from hybridge.data.dataset import Indices
+from hybridge.data.splits import halves
+from hybridge.design.query.evaluate import split_seed
+from hybridge.design.query.losses import base_weights
 from hybridge.design.search.problem import Measured
 from hybridge.design.store import Store
 from hybridge.design.supernet.judge import Subnet
+from hybridge.design.train.loop import Weights
 from hybridge.design.train.outputs import keep_outputs
 from hybridge.hashing import hash_json
 from hybridge.recipes.networks import NetworkConfig
@@ -24,8 +32,8 @@ class SingleJob:
     Attributes:
         network: Which.
         trained_on: Whether it is first trained as a base is in mode ``rb``: by the same settings,
-            on the same images, for as many epochs; without a router's weights.
-        seed: Of that.
+            on the same images, for as many epochs, with the weight of images that a base keeps.
+        seed: Of that, and of the halves whose second it is judged on.
     """
 
     network: Subnet
@@ -35,7 +43,7 @@ class SingleJob:
 
 @dataclass(frozen=True)
 class MadeSingle:
-    """One network by itself, on all held-out images.
+    """One network by itself, on the images that hybrids of its seed report on.
 
     Attributes:
         found: Which, under which limit.
@@ -73,15 +81,15 @@ class Singles:
         ]
 
     def _jobs(self, network: Subnet, beside_pairs: bool) -> list[SingleJob]:
-        first = self._recipe.seed
-        jobs = [SingleJob(network, False, first)]
-        if beside_pairs and any(mode != "r" for mode in self._settings.modes):
-            seeds = range(first, first + self._settings.seeds)
-            jobs += [SingleJob(network, True, seed) for seed in seeds]
-        return jobs
+        first, trains = self._recipe.seed, any(mode != "r" for mode in self._settings.modes)
+        return [
+            SingleJob(network, trained_on, seed)
+            for trained_on in (False, True)[: 1 + (beside_pairs and trains)]
+            for seed in range(first, first + self._settings.seeds)
+        ]
 
     def measure(self, part: SingleJob) -> Measured[float]:
-        """Return the share of the held-out images that a network is right on."""
+        """Return the share of the images that a network is right on."""
         began = time.perf_counter()
         data, geometry = self._recipe.supernet.data, self._recipe.supernet.geometry()
         held_out = self._settings.held_out.open(geometry, self._root)
@@ -91,9 +99,27 @@ class Singles:
         if part.trained_on:
             folder = self._folder / f"{hash_json(str(part.network))[:12]}-seed{part.seed}"
             train = data.train.open(geometry, self._root)
-            train_network(network, config, train, folder=folder, role="single", seed=part.seed)
+            train_network(
+                *(network, config, train),
+                folder=folder,
+                role="single",
+                seed=part.seed,
+                sample_weights=self._weights(len(train)),
+            )
         outputs = keep_outputs(network.eval(), held_out, store=Store())
-        return Measured(outputs.accuracy(held_out.labels), time.perf_counter() - began)
+        right = outputs.logits.argmax(1) == held_out.labels
+        accuracy = np.mean([right[half].mean() for half in self._halves(part.seed, len(right))])
+        return Measured(float(accuracy), time.perf_counter() - began)
+
+    def _weights(self, count: int) -> Weights | None:
+        """Return the weights of the images for a base that keeps them all."""
+        kept = torch.zeros(count, dtype=torch.bool)
+        return base_weights(kept).numpy() if self._settings.alternate.focus else None
+
+    def _halves(self, seed: int, count: int) -> list[Indices]:
+        """Return what hybrids of a seed report on, for each of their splits."""
+        splits = range(self._settings.evaluate.splits)
+        return [halves(count, split_seed(seed, number))[1] for number in splits]
 
     def config(self, job: SingleJob) -> NetworkConfig:
         """Return a network as a recipe has it; written down first, unless it was."""

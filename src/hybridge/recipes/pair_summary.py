@@ -130,7 +130,7 @@ def hybrids_summary(made: Hybrids) -> Row:
 
 
 def _singles(made: list[MadeSingle]) -> list[Row]:
-    """Return how single networks do, over seeds where they were trained on."""
+    """Return how single networks do, over seeds."""
     groups: dict[tuple[Any, ...], list[MadeSingle]] = {}
     for each in made:
         key = (tuple(each.found.limits.given.items()), each.job.trained_on)

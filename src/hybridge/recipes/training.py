@@ -6,7 +6,7 @@ from hybridge.data.dataset import Dataset
 from hybridge.design.nets.network import PixelNetwork
 from hybridge.design.nets.weights import load_weights
 from hybridge.design.train.checkpoint import load_checkpoint
-from hybridge.design.train.loop import fit
+from hybridge.design.train.loop import Weights, fit
 from hybridge.design.train.settings import TrainSettings
 from hybridge.errors import ConfigError
 from hybridge.recipes.networks import NetworkConfig
@@ -35,6 +35,7 @@ def train_network(
     role: str,
     seed: int,
     training: bool = True,
+    sample_weights: Weights | None = None,
 ) -> None:
     """Train a network that has no weights, or train it on where its recipe says so.
 
@@ -46,6 +47,7 @@ def train_network(
         role: What the network is in its recipe; names its files.
         seed: Of shuffling and augmentation.
         training: Off: it must be trained already.
+        sample_weights: ``(N,)``, of the losses of its images; all alike by default.
 
     Raises:
         ConfigError: It is not trained, and ``training`` is off.
@@ -64,6 +66,7 @@ def train_network(
         data,
         settings,
         seed=seed,
+        sample_weights=sample_weights,
         checkpoint=checkpoint,
         log_dir=folder / LOGS / role if training else None,
         what=f"training the {role}",

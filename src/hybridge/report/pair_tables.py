@@ -97,7 +97,7 @@ def hybrids_table(summary: Row) -> Table:
                 1.0,
                 1e6 * row["macs_m"],
                 row["accuracy"] / 100,
-                row["accuracy_std"] / 100 if row["trained_on"] else None,
+                row["accuracy_std"] / 100,
                 None,
                 None,
             ],

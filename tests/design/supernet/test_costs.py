@@ -6,6 +6,8 @@ from tiny_family import CLASSES, FAMILY
 from hybridge.design.graph.count import count_layers
 from hybridge.design.nets.families import families
 from hybridge.design.nets.mobilenet import MobileNet
+from hybridge.design.query.evaluate import router_macs
+from hybridge.design.query.router import Router, RouterSettings
 from hybridge.design.supernet.costs import FamilyCosts, footprint, router_layers
 from hybridge.plan.layers import total_macs
 
@@ -43,9 +45,22 @@ def test_public_macs_come_out():
     assert FamilyCosts(family, 1000).footprint(base, 144).macs / 1e6 == pytest.approx(68.4, abs=0.1)
 
 
+@pytest.mark.parametrize("classes", [2, 10, 1000])
+@pytest.mark.parametrize("embedding", [False, True])
+def test_a_router_is_priced_as_hybrids_are_judged(classes, embedding):
+    settings = RouterSettings(embedding=embedding, hidden=(32, 16))
+    router = Router(classes, settings, embedding_width=128 if embedding else None)
+    assert total_macs(router_layers(classes, 128, settings)) == router_macs(router.eval())
+
+
 def test_a_router_takes_what_its_three_layers_take():
-    assert total_macs(router_layers(10)) == 101 * 256 + 256 * 64 + 64 * 2
-    assert total_macs(router_layers(1000)) == total_macs(router_layers(10))
+    assert total_macs(router_layers(10, 128)) == 11 * 256 + 256 * 64 + 64
+
+
+def test_pricing_a_router_leaves_torchs_generator_alone():
+    before = torch.get_rng_state()
+    router_layers(10, 128)
+    assert torch.get_rng_state().equal(before)
 
 
 def test_a_network_of_bytes_has_a_byte_for_each_weight_and_four_for_each_sum():

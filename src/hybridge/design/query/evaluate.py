@@ -42,7 +42,7 @@ METHODS = ("router", *CONFIDENCES, "random", "agreement_oracle", "label_oracle")
 RIVALS = (*CONFIDENCES, *(f"{name}_tempered" for name in CONFIDENCES))
 Floats = NDArray[np.float64]
 _TIE_BREAK = 1e-3
-SPLITS_PER_SEED = 1000  # so that neighbouring seeds share no split
+_SPLITS_PER_SEED = 1000  # so that neighbouring seeds share no split
 
 
 class EvaluateSettings(Frozen):
@@ -221,7 +221,7 @@ def evaluate(
     global_reporting: list[float] = []
     first: FittedSplit | None = None
     for number in track(range(settings.splits), "evaluating splits"):
-        own_seed = SPLITS_PER_SEED * seed + number
+        own_seed = split_seed(seed, number)
         calibration, reporting = map(torch.from_numpy, halves(len(pair.labels), own_seed))
         half = _Half(pair, calibration, reporting, extra, own_seed)
         global_reporting.append(pair.take(reporting).accuracies()[1])
@@ -354,6 +354,11 @@ class _Half:
         threshold = pick(calibrated, Target(accuracy=min(cloud, best))).threshold
         result.matching.append(measure_at(threshold, *report))
         result.curves.append(sweep(*report))
+
+
+def split_seed(seed: int, number: int) -> int:
+    """Return the seed of a split's `hybridge.data.splits.halves`, from that of the evaluation."""
+    return _SPLITS_PER_SEED * seed + number
 
 
 def router_macs(router: Router) -> int:

@@ -38,6 +38,8 @@ class FoldedRouter(nn.Module):
         score: Tensor = self.body(seen).squeeze(1)
         return score if self.anchor is None else score + self.anchor(logits)
 
+    forward = score
+
 
 def fold(router: Router) -> FoldedRouter:
     """Return the score of a fitted router with its linear maps multiplied out."""

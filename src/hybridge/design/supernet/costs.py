@@ -19,6 +19,7 @@ from hybridge.design.graph.count import count_layers
 from hybridge.design.nets.architecture import Architecture
 from hybridge.design.nets.mobilenet import Family, MobileNet
 from hybridge.design.nets.parts import Block, MBConv
+from hybridge.design.query.fold import fold
 from hybridge.design.query.router import Router, RouterSettings
 from hybridge.plan.layers import Layer, total_macs
 
@@ -59,11 +60,22 @@ def footprint(network: nn.Module, shape: tuple[int, int, int]) -> Footprint:
     return Footprint(part.layers, part.int8_bytes, part.arena_bytes, _numbers(shape))
 
 
-def router_layers(class_count: int, settings: RouterSettings | None = None) -> tuple[Layer, ...]:
-    """Return what the router takes beside a base that tells so many classes apart."""
-    with torch.device("meta"):
-        router = Router(class_count, settings or RouterSettings())
-        return count_layers(router, torch.zeros(1, class_count))
+def router_layers(
+    class_count: int, features: int, settings: RouterSettings | None = None
+) -> tuple[Layer, ...]:
+    """Return what a router takes, as a device runs it: folded.
+
+    Args:
+        class_count: Classes that its base tells apart.
+        features: Width of the base's penultimate features, which routers may read.
+        settings: How routers are fitted; None stands for the usual.
+    """
+    settings = settings or RouterSettings()
+    reads = settings.embedding
+    with torch.random.fork_rng(devices=[]):
+        router = Router(class_count, settings, embedding_width=features if reads else None)
+    inputs = [torch.zeros(1, width) for width in (class_count, *([features] if reads else []))]
+    return count_layers(fold(router.eval()), *inputs)
 
 
 class FamilyCosts:
