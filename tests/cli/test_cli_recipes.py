@@ -149,7 +149,7 @@ def test_check_takes_every_kind(call, recipe, data):
 )
 def test_a_recipe_of_another_kind_is_told_by_its_command(call, command, recipe, right):
     called = call(*command, RECIPES / f"{recipe}.yaml")
-    called.assert_refused(f"{recipe}.yaml", f"one of '{right}'")
+    called.assert_refused(f"{recipe}.yaml", f"a recipe of '{right}'")
 
 
 def test_check_names_every_fault(call):

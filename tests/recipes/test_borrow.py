@@ -65,9 +65,18 @@ def test_files_are_looked_for_beside_the_one_that_names_them(write: Write) -> No
     assert completed(path) == {"tree": {"leaf": {"colour": "green"}}}
 
 
-def test_a_value_may_be_taken_away(write: Write) -> None:
-    write("tree.yaml", "leaf: {colour: green}\n")
-    assert completed(write("bare.yaml", "from: tree.yaml\nleaf: null\n")) == {"leaf": None}
+def test_null_takes_a_key_of_the_file_away(write: Write) -> None:
+    write("tree.yaml", "leaf: {colour: green, size: 3}\nbark: rough\n")
+    path = write("bare.yaml", "from: tree.yaml\nbark: null\nroot: null\nleaf: {size: null}\n")
+    assert completed(path) == {"leaf": {"colour": "green"}, "root": None}
+
+
+def test_aliases_of_aliases_take_no_time(write: Write) -> None:
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 12)]
+    made = completed(write("many.yaml", "\n".join(lines)))
+    assert isinstance(made, dict)
+    assert len(made["a11"]) == 9
 
 
 @pytest.mark.parametrize(
@@ -78,9 +87,18 @@ def test_a_value_may_be_taken_away(write: Write) -> None:
         ("tree: {from: list.yaml}\n", ["list.yaml", "expected keys and values", "list"]),
         ("tree: {from: round.yaml}\n", ["from itself: garden.yaml -> round.yaml -> garden.yaml"]),
         ("tree: &tree {leaf: *tree}\n", ["garden.yaml", "holds itself"]),
+        ("tree: &tree [*tree]\n", ["garden.yaml", "holds itself"]),
+        ("tree: {from: self.yaml}\n", ["self.yaml", "holds itself"]),
+        ('tree: {from: "a\\0b"}\n', ["garden.yaml", "no file can be named"]),
+        ("tree: {from: loop.yaml}\n", ["garden.yaml", "loop.yaml"]),
+        ("tree: " + "{a: " * 5000 + "1" + "}" * 5000, ["garden.yaml", "nested too deeply"]),
     ],
 )
-def test_what_cannot_be_taken_is_said(write: Write, text: str, parts: list[str]) -> None:
+def test_what_cannot_be_taken_is_said(
+    write: Write, tmp_path: Path, text: str, parts: list[str]
+) -> None:
+    (tmp_path / "loop.yaml").symlink_to(tmp_path / "loop.yaml")
+    write("self.yaml", "leaf: &leaf {leaf: *leaf}\n")
     write("list.yaml", "- a\n")
     write("round.yaml", "garden: {from: garden.yaml}\n")
     message = refused(write("garden.yaml", text))
@@ -108,8 +126,8 @@ def test_what_is_said_itself_counts_and_all_else_is_the_files(
     (folder / "below.yaml").write_text(yaml.safe_dump(below))
     made = with_borrowed({"from": "below.yaml", **own}, folder / "own.yaml")
     assert with_borrowed(own, folder / "own.yaml") == own
-    assert with_borrowed({"from": "below.yaml", **made}, folder / "own.yaml") == made
-    assert made.keys() == below.keys() | own.keys()
+    gone = {key for key in below if key in own and own[key] is None}
+    assert made.keys() == (below.keys() | own.keys()) - gone
     for key, value in made.items():
         if key not in own:
             assert value == below[key]

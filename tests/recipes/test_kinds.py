@@ -36,6 +36,14 @@ def test_shipped_recipes_are_opened_as_what_they_are(name: str, kind: type) -> N
     assert type(open_any(Path(f"recipes/{name}.yaml"))) is kind
 
 
+def test_a_minimal_supernet_with_a_misspelt_key_is_one(tmp_path: Path) -> None:
+    source = "{format: digits}"
+    path = tmp_path / "supernet.yaml"
+    path.write_text(f"name: a\ndata: {{train: {source}, validation: {source}}}\nfamilly: x\n")
+    with pytest.raises(ConfigError, match="'familly'; did you mean 'family'"):
+        open_any(path)
+
+
 def test_faults_are_those_of_the_likely_kind(tmp_path: Path) -> None:
     path = tmp_path / "pairs.yaml"
     path.write_text("name: a\nsupernet: {}\nsearhc: {}\n", encoding="utf-8")

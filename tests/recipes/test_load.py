@@ -67,6 +67,21 @@ def test_an_override_may_replace_a_whole_part(recipe):
     assert read.tree == Pine(cones=1)
 
 
+def test_an_override_replaces_what_is_taken_from_another_file_or_borrows_itself(recipe):
+    old = recipe("name: kew\ntree: {kind: pine, cones: 1}\n")
+    path = old.with_name("new.yaml")
+    path.write_text("from: garden.yaml\n", encoding="utf-8")
+    old.with_name("pine.yaml").write_text("kind: pine\ncones: 7\n", encoding="utf-8")
+    assert load_recipe(Garden, path, ["tree={kind: oak}"]).tree == Oak()
+    assert load_recipe(Garden, path, ["tree={from: pine.yaml}"]).tree == Pine(cones=7)
+
+
+def test_an_override_leaves_what_an_alias_names_elsewhere(recipe):
+    path = recipe("name: kew\ntree: &oak {kind: oak, acorns: 5}\nspare: *oak\n")
+    read = load_recipe(Garden, path, ["tree.acorns=1"])
+    assert (read.tree, read.spare) == (Oak(acorns=1), Oak(acorns=5))
+
+
 def test_overrides_count_more_than_what_is_taken_from_another_file(recipe):
     old = recipe("name: kew\nspare: {acorns: 1}\nopen: true\n")
     path = old.with_name("new.yaml")

@@ -1,5 +1,7 @@
 """What can be known of a joint search before it runs."""
 
+import re
+
 import numpy as np
 import pytest
 from pydantic import ValidationError
@@ -11,6 +13,7 @@ from hybridge.recipes.pair_costs import mean_payload_bytes
 from tiny_search import opened, source, write_images
 
 GIVEN = {"network": "elastic_small", "options": {"channels": 1}, "mean": [0.5], "std": [0.3]}
+LEAST = {"macs_m": 0.1}
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +57,14 @@ def test_a_recipe_that_can_be_run_has_no_faults(root):
             {"search__limits": [{"macs_m": 9}, {"macs_m": 0.1}]},
             "no pair is within the limits, 0.1 macs_m: the smallest costs 0.7",
         ),
+        (
+            {"search__single_limits": [LEAST]},
+            "search.single_limits: no network is within the limits, 0.1 macs_m: the smallest",
+        ),
+        (
+            {"hybrid__held_out": source("router/../train")},
+            "hybrid.held_out and supernet.data.train share rows",
+        ),
         ({"search__resolutions": [20, 28]}, "search.resolutions: expected some of 24, 28"),
         ({"search__adapt_to": GIVEN | {"weights": "no.pth"}}, "search.adapt_to: there is no"),
         ({"search__adapt_to": GIVEN}, "search.adapt_to: give the 'weights'"),
@@ -65,6 +76,15 @@ def test_a_recipe_that_can_be_run_has_no_faults(root):
 )
 def test_what_would_stop_it_is_said_before_it_runs(root, changes, said):
     assert said in faults(root, **changes)
+
+
+def test_a_network_by_itself_has_no_router_to_pay(root):
+    told = re.search(r"the smallest costs (\S+)", faults(root, search__single_limits=[LEAST]))
+    limits = [{"macs_m": float(told[1])}]
+    alone = {"search__methods": ["single"], "hybrid": None}
+    assert faults(root, search__single_limits=limits) == ""
+    assert faults(root, search__limits=limits, **alone) == ""
+    assert "search.limits: no pair is within" in faults(root, search__limits=limits)
 
 
 def test_ray_that_is_missing_is_a_fault(root, monkeypatch):

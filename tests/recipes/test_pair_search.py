@@ -7,7 +7,8 @@ import torch
 from hybridge.data.dataset import ArrayDataset
 from hybridge.design.nets.network import build
 from hybridge.design.nets.weights import save_weights
-from hybridge.errors import DataError, InfeasibleError
+from hybridge.design.supernet.costs import FamilyCosts
+from hybridge.errors import ConfigError, DataError, InfeasibleError
 from hybridge.links.link import link_named
 from hybridge.recipes import pair
 from hybridge.recipes.pair import run, shuffled
@@ -76,6 +77,28 @@ def test_too_few_images_show_before_anything_is_searched(root, tmp_path):
     with pytest.raises(DataError, match="expected held-out images"):
         run(recipe, root, tmp_path / "runs" / recipe.name)
     assert not (tmp_path / "runs").exists()
+
+
+def test_other_classes_show_before_anything_is_searched(root, tmp_path):
+    for name, count in (("two", 40), ("router_two", 12)):
+        pixels = np.zeros((count, 28, 28, 1), np.uint8)
+        np.savez(root / f"{name}.npz", pixels=pixels, labels=np.arange(count) % 2)
+    sources = {
+        key: {"format": "arrays", "path": f"{name}.npz"}
+        for key, name in (("hybrid__held_out", "two"), ("hybrid__router_images", "router_two"))
+    }
+    recipe = opened(**sources)
+    with pytest.raises(ConfigError, match=r"held_out has 2 classes, supernet.data.train has 3"):
+        run(recipe, root, tmp_path / "runs" / recipe.name)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_single_network_is_searched_below_what_the_smallest_pair_takes(searched):
+    smallest = searched(search__limits=[{"macs_m": 9}], search__methods=["single"], hybrid=None)
+    side = smallest.recipe.supernet.elastic()
+    least = FamilyCosts(side, 3, 1).footprint(side.space.smallest, 24).macs / 1e6
+    done = searched(search__limits=[{"macs_m": least}], search__methods=["single"], hybrid=None)
+    assert [found.within for found in done.found] == [True]
 
 
 def test_networks_count_once_however_they_were_evaluated(searched):

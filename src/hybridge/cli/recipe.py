@@ -58,8 +58,8 @@ def open_as(kind: type[Recipe], path: Path, overrides: Sequence[str] | None) -> 
         if known_keys(likely, content) == known_keys(kind, content):
             raise
         raise ConfigError(
-            f"expected a recipe of '{COMMANDS[kind]}', got {path}, by its keys one of "
-            f"'{COMMANDS[likely]}'"
+            f"{path} has the keys of a recipe of '{COMMANDS[likely]}'; expected one of "
+            f"'{COMMANDS[kind]}'"
         ) from error
 
 

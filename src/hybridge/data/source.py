@@ -1,6 +1,7 @@
 """Where data come from, as a recipe says it."""
 
 import math
+import os
 import re
 from pathlib import Path
 from typing import Annotated, Literal
@@ -60,7 +61,9 @@ class _Source(Frozen):
         return max(start, other_start) < min(stop, other_stop)
 
     def _whole(self) -> "_Source":
-        return self.model_copy(update={"rows": None})
+        path: Path | None = getattr(self, "path", None)
+        plain = {} if path is None else {"path": Path(os.path.normpath(path))}
+        return self.model_copy(update={"rows": None, **plain})
 
     def _bounds(self) -> tuple[float, float]:
         start, _, stop = (self.rows or ":").partition(":")

@@ -23,6 +23,8 @@ def read_recipe(path: Path) -> dict[str, Any]:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         reason = " ".join(str(error).split())
         raise ConfigError(f"recipe {path} is not YAML: {reason}") from error
+    except RecursionError as error:
+        raise ConfigError(f"recipe {path} is nested too deeply") from error
     if not isinstance(content, dict):
         raise ConfigError(f"recipe {path}: expected keys and values, got {type(content).__name__}")
     return content
@@ -32,7 +34,8 @@ def with_borrowed(content: dict[str, Any], path: Path) -> dict[str, Any]:
     """Return a recipe in which every part with ``from: FILE`` is that file's, changed.
 
     What else the part says takes the place of what the file says: key by key, to any depth; a list
-    or a value as a whole. Files are looked for beside the one that names them, and may borrow, too.
+    or a value as a whole; and null takes a key of the file away. Files are looked for beside the
+    one that names them, and may borrow, too.
 
     Args:
         content: Of the recipe; left as it is.
@@ -41,31 +44,59 @@ def with_borrowed(content: dict[str, Any], path: Path) -> dict[str, Any]:
     Raises:
         ConfigError: A file cannot be read, or takes from itself.
     """
-    try:
-        return _completed(content, (path.resolve(),))
-    except RecursionError as error:
-        raise ConfigError(f"recipe {path} holds itself: an alias is inside its anchor") from error
+    return _Borrowing((path.resolve(),)).completed(content)
 
 
-def _completed(part: dict[str, Any], files: tuple[Path, ...]) -> dict[str, Any]:
-    own = {key: _inside(value, files) for key, value in part.items() if key != KEY}
-    return _changed(_borrowed(part[KEY], files), own) if KEY in part else own
+class _Borrowing:
+    """Completes what one file says.
 
+    Args:
+        files: That are being completed, the one that is meant last.
+    """
 
-def _inside(value: Any, files: tuple[Path, ...]) -> Any:
-    if isinstance(value, list):
-        return [_inside(each, files) for each in value]
-    return _completed(value, files) if isinstance(value, dict) else value
+    def __init__(self, files: tuple[Path, ...]) -> None:
+        self._files = files
+        #: Of what has been completed, which an alias names again; None while it is.
+        self._done: dict[int, Any] = {}
 
+    def completed(self, content: dict[str, Any]) -> dict[str, Any]:
+        """Return what a file says, completed."""
+        try:
+            completed: dict[str, Any] = self._inside(content)
+        except RecursionError as error:
+            raise ConfigError(f"recipe {self._files[-1]} is nested too deeply") from error
+        return completed
 
-def _borrowed(name: object, files: tuple[Path, ...]) -> dict[str, Any]:
-    if not isinstance(name, str):
-        raise ConfigError(f"recipe {files[-1]}: expected the name of a file at '{KEY}', got {name}")
-    path = (files[-1].parent / name).resolve()
-    if path in files:
-        names = " -> ".join(each.name for each in (*files, path))
-        raise ConfigError(f"recipe {path} takes from itself: {names}")
-    return _completed(read_recipe(path), (*files, path))
+    def _inside(self, value: Any) -> Any:
+        if not isinstance(value, dict | list):
+            return value
+        if id(value) not in self._done:
+            self._done[id(value)] = None
+            self._done[id(value)] = self._new(value)
+        if self._done[id(value)] is None:
+            raise ConfigError(
+                f"recipe {self._files[-1]} holds itself: an alias is inside its anchor"
+            )
+        return self._done[id(value)]
+
+    def _new(self, value: dict[str, Any] | list[Any]) -> dict[str, Any] | list[Any]:
+        if isinstance(value, list):
+            return [self._inside(each) for each in value]
+        own = {key: self._inside(each) for key, each in value.items() if key != KEY}
+        return _changed(self._borrowed(value[KEY]), own) if KEY in value else own
+
+    def _borrowed(self, name: object) -> dict[str, Any]:
+        last = self._files[-1]
+        if not isinstance(name, str):
+            raise ConfigError(f"recipe {last}: expected the name of a file at '{KEY}', got {name}")
+        try:
+            path = (last.parent / name).resolve()
+        except (OSError, RuntimeError, ValueError) as error:  # links in circles, zero bytes
+            raise ConfigError(f"recipe {last}: no file can be named {name!r} at '{KEY}'") from error
+        if path in self._files:
+            names = " -> ".join(each.name for each in (*self._files, path))
+            raise ConfigError(f"recipe {path} takes from itself: {names}")
+        return _Borrowing((*self._files, path)).completed(read_recipe(path))
 
 
 def _changed(part: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
@@ -74,6 +105,8 @@ def _changed(part: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
         below = part.get(key)
         if isinstance(below, dict) and isinstance(value, dict):
             changed[key] = _changed(below, value)
+        elif value is None and key in part:
+            del changed[key]
         else:
             changed[key] = value
     return changed

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from hybridge.recipes.load import read_content, validate
 from hybridge.recipes.pair_schema import PairRecipe
@@ -37,12 +37,20 @@ def open_any(path: Path, overrides: Sequence[str] = ()) -> AnyRecipe:
 
 
 def kind_of(content: dict[str, Any]) -> type[AnyRecipe]:
-    """Return the kind that has most of the keys; one may be misspelt."""
+    """Return the kind that has most of the keys; of several, the one with the fewest faults."""
     kinds: tuple[type[AnyRecipe], ...] = get_args(AnyRecipe)
-    return max(kinds, key=lambda kind: known_keys(kind, content))
+    return max(kinds, key=lambda kind: (known_keys(kind, content), -_fault_count(kind, content)))
 
 
 def known_keys(kind: type[BaseModel], content: dict[str, Any]) -> int:
     """Return how many of the keys a kind has."""
     names = {info.alias or name for name, info in kind.model_fields.items()}
     return len(names & content.keys())
+
+
+def _fault_count(kind: type[BaseModel], content: dict[str, Any]) -> int:
+    try:
+        kind.model_validate(content)
+    except ValidationError as error:
+        return error.error_count()
+    return 0

@@ -42,10 +42,10 @@ def read_content(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
     Raises:
         ConfigError: A file cannot be read, or an override cannot be made.
     """
-    content = read_recipe(path)
+    content = with_borrowed(read_recipe(path), path)
     for override in overrides:
         _override(content, override)
-    return with_borrowed(content, path)
+    return with_borrowed(content, path)  # an override may borrow
 
 
 def validate(kind: type[Recipe], content: dict[str, Any], where: str) -> Recipe:
@@ -64,10 +64,12 @@ def _override(content: dict[str, Any], override: str) -> None:
     *parents, last = keys.split(".")
     here = content
     for key in parents:
-        inside = here.setdefault(key, {})
+        inside = here.get(key, {})
         if not isinstance(inside, dict):
             raise ConfigError(f"--set {override}: {key!r} holds a value, not keys")
-        here = inside
+        # An alias may name the same keys elsewhere, where they stay.
+        here[key] = dict(inside)
+        here = here[key]
     try:
         here[last] = yaml.safe_load(value)
     except yaml.YAMLError as error:

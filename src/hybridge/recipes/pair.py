@@ -131,9 +131,18 @@ def run(recipe: PairRecipe, root: Path, folder: Path) -> PairRun:
 
 def _check_images(recipe: PairRecipe, root: Path) -> None:
     """Open the images of hybrids: what is wrong with them shows before hours have passed."""
+    if recipe.hybrid is None:
+        return
     some = recipe.supernet.network()
-    for mode in () if recipe.hybrid is None else recipe.hybrid.modes:
-        open_data(recipe.hybrid_recipe(recipe.name, some, some, mode, recipe.seed), root)
+    trained = recipe.supernet.data.train.open(recipe.supernet.geometry(), root).class_count
+    for mode in recipe.hybrid.modes:
+        made = recipe.hybrid_recipe(recipe.name, some, some, mode, recipe.seed)
+        judged = open_data(made, root).held_out.class_count
+        if judged != trained:
+            raise ConfigError(
+                f"hybrid.held_out has {judged} classes, supernet.data.train has {trained}; they "
+                "must be the same"
+            )
 
 
 def trained_supernet(recipe: PairRecipe, root: Path, folder: Path) -> PixelNetwork:
