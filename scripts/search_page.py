@@ -112,7 +112,7 @@ def hybrids(summary: Row) -> str:
     """Return pairs as hybrids beside single networks: table 2 and figure 4 in kind."""
     if "hybrids" not in summary:
         return "## As hybrids\n\nNone were made."
-    said = "\n".join(correlation_line(summary))
+    said = "\n\n".join(correlation_line(summary))
     return f"""## As hybrids (table 2 and figure 4 in kind)
 
 {hybrids_table(summary).markdown()}

@@ -12,6 +12,7 @@ from hybridge.report.pair_tables import correlation_line
 
 def row(score, accuracy, base="a", at_oracle=50.0, by_confidence=60.0, **others):
     return {
+        "limits": {"macs_m": 2.0},
         "mode": "r",
         "decided_by": "router",
         "fused": False,
@@ -39,10 +40,28 @@ def test_a_correlation_is_of_distinct_pairs():
     assert found["spearman"] == pytest.approx(0.5)  # 72, 71, 75
     assert found["at_oracle_rate"]["spearman"] == pytest.approx(0.5)  # 60, 65, 64
     assert found["by_confidence"]["spearman"] == pytest.approx(1.0)  # 73, 72, 76
-    (line,) = correlation_line({"oracle_against_hybrid": found})
+    line, within = correlation_line({"oracle_against_hybrid": found})
     assert "3 pairs" in line
+    assert "macs_m 2 " in within
     assert line.count("0.50") == 2
     assert line.count("1.00") == 1
+
+
+def test_pairs_are_also_ranked_within_their_limit():
+    """So that a score is not credited with knowing that more may be spent."""
+    rows = [
+        row(score, accuracy, str(n), by_confidence=confident, limits={"macs_m": limit})
+        for n, (limit, score, accuracy, confident) in enumerate(
+            [(1, 80, 72, 70), (1, 81, 71, 71), (1, 82, 70, 69), (2, 83, 90, 91), (2, 84, 91, 92)]
+        )
+    ]
+    found = correlation(rows)
+    assert found["spearman"] == pytest.approx(0.6)
+    first, second = found["within"]
+    assert (first["pairs"], second["pairs"]) == (3, 2)
+    assert first["by_agreement"]["spearman"] == pytest.approx(-1)
+    assert first["by_confidence"]["spearman"] == pytest.approx(0.5)
+    assert second["by_agreement"] is None
 
 
 def test_numbers_that_are_all_the_same_have_no_correlation():

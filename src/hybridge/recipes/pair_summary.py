@@ -196,8 +196,9 @@ def correlation(rows: list[Row]) -> Row | None:
 
     Each pair counts once, by the mean over the limits that it was judged under: at the coverage
     that spends the limit, and, as ``at_oracle_rate``, where it sends as much as the oracle; as
-    ``by_confidence``, the score by confidence takes the oracle's place. None for fewer than three
-    pairs, or where all are alike.
+    ``by_confidence``, the score by confidence takes the oracle's place. Under ``within`` both
+    scores rank the pairs of each limit by themselves: whatever depends on the limit drops out.
+    None for fewer than three pairs, or where all are alike.
 
     Args:
         rows: Of the summary's ``hybrids``.
@@ -221,6 +222,27 @@ def correlation(rows: list[Row]) -> Row | None:
         "pairs": len(pairs),
         **found,
         "at_oracle_rate": _rank_correlation(scores, at_oracle),
+        "by_confidence": _rank_correlation(by_confidence, spending),
+        "within": [_within(alike) for alike in _by_limits(trained)],
+    }
+
+
+def _by_limits(rows: list[Row]) -> list[list[Row]]:
+    groups: dict[tuple[tuple[str, float], ...], list[Row]] = {}
+    for row in rows:
+        groups.setdefault(tuple(row["limits"].items()), []).append(row)
+    return list(groups.values())
+
+
+def _within(rows: list[Row]) -> Row:
+    """Return how both scores rank the pairs of one limit."""
+    scores, by_confidence, spending = (
+        [row[key] for row in rows] for key in ("oracle_score", "confidence_score", "accuracy")
+    )
+    return {
+        "limits": rows[0]["limits"],
+        "pairs": len(rows),
+        "by_agreement": _rank_correlation(scores, spending),
         "by_confidence": _rank_correlation(by_confidence, spending),
     }
 

@@ -166,7 +166,16 @@ def correlation_line(summary: Row) -> list[str]:
         said += f"; where it sends as much as the oracle does, of {_ranks(found['at_oracle_rate'])}"
     if found["by_confidence"] is not None:
         said += f"; the score by confidence, where it spends, of {_ranks(found['by_confidence'])}"
-    return [f"{said}."]
+    within = [
+        f"{limits_text(each['limits'])} {_ranks(each['by_agreement'])} and "
+        f"{_ranks(each['by_confidence'])}"
+        for each in found["within"]
+        if each["by_agreement"] and each["by_confidence"]
+    ]
+    lines = [f"{said}."]
+    if within:
+        lines.append(f"Within one limit, by agreement and by confidence: {'; '.join(within)}.")
+    return lines
 
 
 def _single(row: Row) -> str:
