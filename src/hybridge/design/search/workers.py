@@ -95,11 +95,23 @@ class RayWorkers:
     def measure(
         self, measurer: Measurer[Part, Measure], parts: Sequence[Part]
     ) -> Iterator[Measured[Measure]]:
-        """Yield the measure of each of the parts, in their order; all are begun at once."""
+        """Yield the measure of each of the parts, in their order.
+
+        No worker waits for another: what is measured early is kept until its turn.
+        """
         self._brief(measurer)
         pool = self._ray.util.ActorPool(self._actors)
+        early: dict[int, Measured[Measure]] = {}
+        turn = 0
         try:
-            yield from pool.map(lambda actor, part: actor.measure.remote(part), parts)
+            # Ray's ordered map leaves a worker idle until all before its part is done.
+            for number, measured in pool.map_unordered(
+                lambda actor, each: actor.measure.remote(*each), list(enumerate(parts))
+            ):
+                early[number] = measured
+                while turn in early:
+                    yield early.pop(turn)
+                    turn += 1
         except self._ray.exceptions.RayTaskError as error:
             # Ray's own has a traceback for a message.
             raise error.cause from error
@@ -127,8 +139,8 @@ class _Worker:
         torch.set_num_threads(threads)
         self._measurer = measurer
 
-    def measure(self, part: Any) -> Measured[Any]:
-        return self._measurer.measure(part)
+    def measure(self, number: int, part: Any) -> tuple[int, Measured[Any]]:
+        return number, self._measurer.measure(part)
 
 
 @contextmanager
