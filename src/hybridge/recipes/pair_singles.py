@@ -82,11 +82,9 @@ class Singles:
 
     def _jobs(self, network: Subnet, beside_pairs: bool) -> list[SingleJob]:
         first, trains = self._recipe.seed, any(mode != "r" for mode in self._settings.modes)
-        return [
-            SingleJob(network, trained_on, seed)
-            for trained_on in (False, True)[: 1 + (beside_pairs and trains)]
-            for seed in range(first, first + self._settings.seeds)
-        ]
+        ways = (False, True) if beside_pairs and trains else (False,)
+        seeds = range(first, first + self._settings.seeds)
+        return [SingleJob(network, trained_on, seed) for trained_on in ways for seed in seeds]
 
     def measure(self, part: SingleJob) -> Measured[float]:
         """Return the share of the images that a network is right on."""
@@ -100,7 +98,9 @@ class Singles:
             folder = self._folder / f"{hash_json(str(part.network))[:12]}-seed{part.seed}"
             train = data.train.open(geometry, self._root)
             train_network(
-                *(network, config, train),
+                network,
+                config,
+                train,
                 folder=folder,
                 role="single",
                 seed=part.seed,

@@ -1,8 +1,8 @@
 """What a joint search came to, as plain data; accuracies and scores are in percent."""
 
 import json
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 from scipy import stats
@@ -15,6 +15,7 @@ from hybridge.recipes.pair_singles import MadeSingle
 from hybridge.recipes.summary import deviation
 
 Row = dict[str, Any]
+Thing = TypeVar("Thing")
 #: How what is sent is decided on, and whether it is then answered by both together.
 _DECIDED_BY = (("router", False), ("router", True), ("entropy", False))
 
@@ -114,12 +115,11 @@ def _rises(history: Sequence[Any]) -> list[Any]:
 
 def hybrids_summary(made: Hybrids) -> Row:
     """Return how everything does on the held-out images."""
-    groups: dict[tuple[Any, ...], list[MadeHybrid]] = {}
-    for each in made.hybrids:
-        found = each.found
-        key = (tuple(found.limits.given.items()), found.method, found.number, each.job.mode)
-        groups.setdefault(key, []).append(each)
-    rows = [row for group in groups.values() for row in _hybrid_rows(group)]
+    groups = _grouped(
+        made.hybrids,
+        lambda each: (_limits(each.found), each.found.method, each.found.number, each.job.mode),
+    )
+    rows = [row for group in groups for row in _hybrid_rows(group)]
     return {
         "hybrids": rows,
         "singles": _singles(made.singles),
@@ -131,12 +131,8 @@ def hybrids_summary(made: Hybrids) -> Row:
 
 def _singles(made: list[MadeSingle]) -> list[Row]:
     """Return how single networks do, over seeds."""
-    groups: dict[tuple[Any, ...], list[MadeSingle]] = {}
-    for each in made:
-        key = (tuple(each.found.limits.given.items()), each.job.trained_on)
-        groups.setdefault(key, []).append(each)
     rows = []
-    for seeds in groups.values():
+    for seeds in _grouped(made, lambda each: (_limits(each.found), each.job.trained_on)):
         found, accuracies = seeds[0].found, [100 * each.accuracy for each in seeds]
         rows.append(
             {
@@ -208,11 +204,9 @@ def correlation(rows: list[Row]) -> Row | None:
         for row in rows
         if (row["mode"], row["decided_by"], row["fused"]) == ("r", "router", False)
     ]
-    pairs: dict[tuple[str, str], list[Row]] = {}
-    for row in trained:
-        pairs.setdefault((row["base"], row["global"]), []).append(row)
+    pairs = _grouped(trained, lambda row: (row["base"], row["global"]))
     scores, by_confidence, spending, at_oracle = (
-        [float(np.mean([row[key] for row in each])) for each in pairs.values()]
+        [float(np.mean([row[key] for row in each])) for each in pairs]
         for key in ("oracle_score", "confidence_score", "accuracy", "accuracy_at_oracle_rate")
     )
     found = _rank_correlation(scores, spending)
@@ -223,15 +217,22 @@ def correlation(rows: list[Row]) -> Row | None:
         **found,
         "at_oracle_rate": _rank_correlation(scores, at_oracle),
         "by_confidence": _rank_correlation(by_confidence, spending),
-        "within": [_within(alike) for alike in _by_limits(trained)],
+        "within": [
+            _within(alike) for alike in _grouped(trained, lambda row: tuple(row["limits"].items()))
+        ],
     }
 
 
-def _by_limits(rows: list[Row]) -> list[list[Row]]:
-    groups: dict[tuple[tuple[str, float], ...], list[Row]] = {}
-    for row in rows:
-        groups.setdefault(tuple(row["limits"].items()), []).append(row)
+def _grouped(things: Iterable[Thing], key: Callable[[Thing], Hashable]) -> list[list[Thing]]:
+    """Return things with those of one key together, in the order in which keys first come."""
+    groups: dict[Hashable, list[Thing]] = {}
+    for each in things:
+        groups.setdefault(key(each), []).append(each)
     return list(groups.values())
+
+
+def _limits(found: Found) -> Hashable:
+    return tuple(found.limits.given.items())
 
 
 def _within(rows: list[Row]) -> Row:
